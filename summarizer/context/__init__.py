@@ -1,0 +1,9 @@
+"""What the model sees.
+
+In come the open segment, its seed and a budget; out goes a list of messages that every
+provider accepts, with a report. It never writes, and never asks a store or a model.
+"""
+
+from .view import Context, Frame, Omission, build_context
+
+__all__ = ["Context", "Frame", "Omission", "build_context"]

@@ -1,0 +1,248 @@
+"""The messages that a model is sent: system prompt, seed, the open segment, within a budget. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ..config import WINDOW_STEP
+from ..errors import InvalidSetting, TokenLimitExceeded
+from ..events import Event
+from .blocks import MESSAGE_FRAME, Block, arrange
+
+__all__ = ["Context", "Frame", "Omission", "build_context"]
+
+PRIMING: Final = 3
+"""Tokens that open the reply. Source as for `blocks.MESSAGE_FRAME`."""
+
+_CLIPPED: Final = "\n[... shortened to fit, {} characters left out; recorded in full as event {} ...]\n"
+_CLIP_FLOOR: Final = 200
+"""Characters of a result that clipping leaves at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class Omission:
+    """Something the log holds and this context does not.
+
+    Attributes:
+        reason_code: `budget` (older blocks left out), `clipped` (a result shortened), `seed` (the seed left out).
+        first_seq: First event concerned, 0 for the seed.
+        last_seq: Last event concerned.
+        tokens: Raw tokens left out.
+    """
+
+    reason_code: str
+    first_seq: int
+    last_seq: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """A request's messages and what they weigh.
+
+    Attributes:
+        messages: OpenAI-shaped dicts, ready to send; yours to change.
+        session_id: The tip that it shows.
+        last_seq: Newest event it could have shown.
+        tokens: What the model will count, estimated: the parts' sum times `ratio`, rounded up.
+        parts: Raw tokens of `system`, `tools`, `seed`, `events`, `framing`.
+        ratio: The model's tokens per raw token, learned from reported usage; 1.0 for OpenAI models.
+        budget: The limit that was kept, `None` for none.
+        omitted: What was left out; empty if nothing.
+    """
+
+    messages: list[dict[str, Any]]
+    session_id: str
+    last_seq: int
+    tokens: int
+    parts: dict[str, int]
+    ratio: float = 1.0
+    budget: int | None = None
+    omitted: tuple[Omission, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What surrounds the segment's blocks in a request."""
+
+    system_prompt: str | None = None
+    system_tokens: int = 0
+    tools_tokens: int = 0
+    seed: str | None = None
+    seed_tokens: int = 0
+
+
+def build_context(
+    events: Sequence[Event],
+    *,
+    session_id: str,
+    frame: Frame,
+    budget: int | None = None,
+    ratio: float = 1.0,
+    count: Callable[[str], int],
+) -> Context:
+    """Build a request from the open segment.
+
+    Without a budget everything is there. With one, older whole turns are left out first, in
+    steps so that the prompt's prefix rarely changes; then older tool rounds of the newest turn;
+    then the longest results of the newest round are shortened; then the seed is left out. Each is reported.
+
+    Args:
+        events: The open segment, in log order.
+        session_id: The tip.
+        frame: System prompt, tool schemas and seed with their raw tokens.
+        budget: Most tokens as the model counts them, 1 or more.
+        ratio: The model's tokens per raw token.
+        count: The conversation's counter.
+
+    Raises:
+        TokenLimitExceeded: System prompt, tool schemas and the newest user message alone are larger.
+        InvalidSetting: A budget below 1.
+
+    Cost: O(events of the open segment).
+    """
+    blocks = arrange(events)
+    if budget is None:
+        return _context(blocks, frame, session_id, events, ratio, None, ())
+    if budget < 1:
+        raise InvalidSetting(f"max_tokens={budget!r}: use a whole number from 1, or None for no limit")
+    for part in (frame, Frame(frame.system_prompt, frame.system_tokens, frame.tools_tokens)):
+        room = math.floor(budget / ratio) - _fixed_tokens(part)
+        fitted = _fit(blocks, room, count)
+        if fitted is not None:
+            kept, omitted = fitted
+            if part.seed != frame.seed:
+                omitted = (Omission("seed", 0, 0, frame.seed_tokens), *omitted)
+            return _context(kept, part, session_id, events, ratio, budget, omitted)
+    newest = blocks[_newest_turn(blocks)].tokens if blocks else 0
+    needed = math.ceil((newest + _fixed_tokens(Frame(None, frame.system_tokens, frame.tools_tokens))) * ratio)
+    raise TokenLimitExceeded(max(needed, budget + 1), budget, "the system prompt with the newest turn")
+
+
+def _context(
+    blocks: Sequence[Block],
+    frame: Frame,
+    session_id: str,
+    events: Sequence[Event],
+    ratio: float,
+    budget: int | None,
+    omitted: tuple[Omission, ...],
+) -> Context:
+    messages: list[dict[str, Any]] = []
+    if frame.system_prompt is not None:
+        messages.append({"role": "system", "content": frame.system_prompt})
+    if frame.seed:
+        messages.append({"role": "user", "content": frame.seed})
+    for block in blocks:
+        messages += block.messages
+    framing = MESSAGE_FRAME * len(messages) + PRIMING
+    inner = MESSAGE_FRAME * sum(len(block.messages) for block in blocks)
+    parts = {
+        "system": frame.system_tokens,
+        "tools": frame.tools_tokens,
+        "seed": frame.seed_tokens if frame.seed else 0,
+        "events": sum(block.tokens for block in blocks) - inner,
+        "framing": framing,
+    }
+    tokens = math.ceil(sum(parts.values()) * ratio)
+    return Context(messages, session_id, events[-1].seq if events else 0, tokens, parts, ratio, budget, omitted)
+
+
+def _fixed_tokens(frame: Frame) -> int:
+    fixed = PRIMING + frame.tools_tokens + frame.system_tokens
+    fixed += MESSAGE_FRAME * (frame.system_prompt is not None)
+    return fixed + (frame.seed_tokens + MESSAGE_FRAME if frame.seed else 0)
+
+
+def _newest_turn(blocks: Sequence[Block]) -> int:
+    """Index of the block that opens the newest turn; 0 if none does."""
+    return next((i for i in range(len(blocks) - 1, -1, -1) if blocks[i].opens_turn), 0)
+
+
+def _fit(
+    blocks: Sequence[Block], room: int, count: Callable[[str], int]
+) -> tuple[list[Block], tuple[Omission, ...]] | None:
+    total = sum(block.tokens for block in blocks)
+    if total <= room:
+        return list(blocks), ()
+    if not blocks or room <= 0:
+        return None
+    newest = _newest_turn(blocks)
+    start = _window_start(blocks, newest, total, room)
+    kept = list(blocks[start:])
+    if sum(block.tokens for block in kept) > room:
+        kept = _newest_rounds(kept, room)
+    omitted = _left_out(blocks, kept)
+    excess = sum(block.tokens for block in kept) - room
+    if excess > 0:
+        clipped = _clip(kept[-1], excess, count)
+        if clipped is None:
+            return None
+        omitted = (*omitted, Omission("clipped", clipped.first_seq, clipped.last_seq, kept[-1].tokens - clipped.tokens))
+        kept[-1] = clipped
+    return kept, omitted
+
+
+def _window_start(blocks: Sequence[Block], newest: int, total: int, room: int) -> int:
+    """Where the window opens: at a turn's start, moved in steps of a quarter of the room."""
+    step = max(1, int(room * WINDOW_STEP))
+    target = math.ceil((total - room) / step) * step
+    dropped, last_fitting = 0, newest
+    for i, block in enumerate(blocks):
+        if i > newest:
+            break
+        if block.opens_turn and dropped >= total - room:
+            if dropped >= target:
+                return i
+            last_fitting = i
+        dropped += block.tokens
+    return last_fitting
+
+
+def _newest_rounds(turn: Sequence[Block], room: int) -> list[Block]:
+    """The turn's user message and as many of its newest blocks as fit, one at least."""
+    head = [turn[0]] if turn[0].opens_turn and len(turn) > 1 else []
+    left = room - sum(block.tokens for block in head)
+    tail: list[Block] = []
+    for block in reversed(turn[len(head) :]):
+        if tail and block.tokens > left:
+            break
+        left -= block.tokens
+        tail.append(block)
+    return [*head, *reversed(tail)]
+
+
+def _left_out(blocks: Sequence[Block], kept: Sequence[Block]) -> tuple[Omission, ...]:
+    held = {id(block) for block in kept}
+    gone = [block for block in blocks if id(block) not in held]
+    if not gone:
+        return ()
+    return (Omission("budget", gone[0].first_seq, gone[-1].last_seq, sum(block.tokens for block in gone)),)
+
+
+def _clip(block: Block, excess: int, count: Callable[[str], int]) -> Block | None:
+    """The block with its results shortened by at least `excess` tokens, or `None` if they are too short for that."""
+    if len(block.messages) < 2:
+        return None
+    messages = [dict(message) for message in block.messages]
+    saved = 0
+    texts = [i for i in range(1, len(messages)) if isinstance(messages[i]["content"], str)]
+    for i in sorted(texts, key=lambda i: -len(messages[i]["content"])):
+        text: str = messages[i]["content"]
+        size = count(text)
+        left = max(0, size - (excess - saved) - 40)
+        keep = max(_CLIP_FLOOR, int(len(text) * left / max(1, size)))
+        while keep < len(text):
+            half = keep // 2
+            short = text[:half] + _CLIPPED.format(len(text) - 2 * half, block.first_seq) + text[len(text) - half :]
+            if size - count(short) >= excess - saved or keep <= _CLIP_FLOOR:
+                messages[i]["content"] = short
+                saved += max(0, size - count(short))
+                break
+            keep = max(_CLIP_FLOOR, keep * 3 // 4)
+        if saved >= excess:
+            return Block(tuple(messages), block.tokens - saved, block.first_seq, block.last_seq, block.opens_turn)
+    return None

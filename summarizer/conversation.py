@@ -1,0 +1,154 @@
+"""What a process knows of a conversation: head, settings and the open segment, kept at hand.
+
+A cache, never a source: each write's answer and each load bring it up to date, by sequence
+numbers, in whatever order the answers arrive. Without it everything works, only slower.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from .config import cached_bytes
+from .context import Context
+from .events import Event
+from .stores.protocol import Appended, EventStore, Head, Loaded, Owner
+
+__all__ = ["Conversation", "ConversationCache", "cache_of"]
+
+_OVERHEAD: Final = 4096
+"""Bytes that a conversation weighs before its first event; measured, rounded up."""
+_EVENT_OVERHEAD: Final = 1024
+_BYTES_PER_TOKEN: Final = 6
+
+
+@dataclass(slots=True)
+class Conversation:
+    """One conversation as this process last saw it.
+
+    Attributes:
+        head: The newest head seen.
+        settings: The settings of `settings_seq`.
+        summary: The summary record that seeds session `summary_index`.
+        events: Events of the open segment up to `known_seq`, without a gap.
+        views: Contexts built for the newest state, by budget.
+    """
+
+    head: Head
+    settings: Mapping[str, Any]
+    settings_seq: int
+    summary: Mapping[str, Any] | None
+    summary_index: int
+    known_seq: int
+    events: list[Event] = field(default_factory=list[Event])
+    views: dict[object, Context] = field(default_factory=dict[object, Context])
+    weight: int = _OVERHEAD
+
+    @classmethod
+    def of(cls, loaded: Loaded) -> Conversation:
+        """The state after a full load."""
+        head = loaded.head
+        new = cls(head, loaded.settings or {}, head.settings_seq, loaded.summary, head.index, head.start_seq - 1)
+        new._extend(loaded.events)
+        return new
+
+    @property
+    def resume_seq(self) -> int | None:
+        """The `after_seq` to load from; `None` if settings or seed must be read anew."""
+        current = self.summary_index == self.head.index and self.settings_seq == self.head.settings_seq
+        return self.known_seq if current else None
+
+    def absorb_load(self, loaded: Loaded, after_seq: int | None) -> bool:
+        """Take in a snapshot; `False` if it does not connect and a full load is needed."""
+        head = loaded.head
+        if after_seq is None:
+            fresh = Conversation.of(loaded)
+            self.settings, self.settings_seq = fresh.settings, fresh.settings_seq
+            self.summary, self.summary_index = fresh.summary, fresh.summary_index
+            self.events, self.known_seq, self.weight = fresh.events, fresh.known_seq, fresh.weight
+        if loaded.settings is not None:
+            self.settings, self.settings_seq = loaded.settings, head.settings_seq
+        if loaded.summary is not None:
+            self.summary, self.summary_index = loaded.summary, head.index
+        if self.summary_index != head.index or self.settings_seq != head.settings_seq:
+            return False
+        self._see(head)
+        self._extend(loaded.events)
+        return True
+
+    def absorb_append(self, appended: Appended, batch: Sequence[Event]) -> None:
+        """Take in the answer to a write."""
+        head = appended.head
+        self._see(head)
+        if appended.duplicate:
+            return
+        placed: list[Event] = []
+        total = head.total_tokens
+        for offset in range(len(batch) - 1, -1, -1):
+            placed.append(batch[offset].placed(appended.first_seq + offset, total))
+            total -= batch[offset].tokens
+        self._extend((*appended.others, *reversed(placed)))
+
+    def _see(self, head: Head) -> None:
+        if head.last_seq >= self.head.last_seq:
+            self.head = head
+        if self.events and self.events[0].seq < head.start_seq:
+            self.events = [event for event in self.events if event.seq >= head.start_seq]
+        self.known_seq = max(self.known_seq, head.start_seq - 1)
+
+    def _extend(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if event.seq == self.known_seq + 1:
+                self.events.append(event)
+                self.known_seq = event.seq
+                self.weight += _EVENT_OVERHEAD + _BYTES_PER_TOKEN * event.tokens
+
+
+class ConversationCache:
+    """Conversations of one store, the least recently used let go first.
+
+    Args:
+        limit: About how many bytes to keep.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._kept: OrderedDict[tuple[Owner, str], tuple[Conversation, int]] = OrderedDict()
+        self._weight = 0
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def get(self, owner: Owner, root: str) -> Conversation | None:
+        """The conversation, if it is at hand."""
+        found = self._kept.get((owner, root))
+        return None if found is None else found[0]
+
+    def keep(self, owner: Owner, root: str, conversation: Conversation) -> None:
+        """Keep it as the most recently used."""
+        self.drop(owner, root)
+        self._kept[owner, root] = (conversation, conversation.weight)
+        self._weight += conversation.weight
+        while self._weight > self._limit and self._kept:
+            _, (_, weight) = self._kept.popitem(last=False)
+            self._weight -= weight
+
+    def drop(self, owner: Owner, root: str) -> None:
+        """Forget it."""
+        old = self._kept.pop((owner, root), None)
+        if old is not None:
+            self._weight -= old[1]
+
+
+_caches: WeakKeyDictionary[EventStore, ConversationCache] = WeakKeyDictionary()
+
+
+def cache_of(store: EventStore) -> ConversationCache:
+    """The store's cache; another instance on the same data has its own, cold one."""
+    cache = _caches.get(store)
+    if cache is None:
+        cache = _caches[store] = ConversationCache(cached_bytes())
+    return cache

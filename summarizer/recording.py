@@ -1,0 +1,240 @@
+"""Messages and responses, made into events: weighed, priced, ready to append. Pure but for the counting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, cast
+
+from .errors import InvalidMessage
+from .events import Event, EventKind, Origin, keyed_ids, new_event_id
+from .messages import Message, ToolCall, as_wire, dump_json, jsonable, result_text
+from .meter import Calibration, TokenCounter, Usage, cost_of, message_tokens, price_for, price_table_id
+from .stores.protocol import Head
+
+__all__ = ["LONG_TEXT", "PICO", "Answer", "Recorder", "read_answer", "report_of"]
+
+PICO: Final = 10**12
+"""Money is stored in whole picodollars (1e-12 USD)."""
+MESSAGE_FRAME: Final = 4
+"""Tokens of a message beside its content; see `context.blocks`."""
+LONG_TEXT: Final = 50_000
+"""Characters from which counting is worth a thread; below, the hop costs more than the count."""
+
+_ORIGINS: Final = {
+    "system": Origin.SYSTEM,
+    "developer": Origin.SYSTEM,
+    "user": Origin.USER,
+    "assistant": Origin.ASSISTANT,
+    "tool": Origin.TOOL,
+    "function": Origin.TOOL,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model answered, taken out of whatever the host handed over.
+
+    Attributes:
+        message: The assistant message.
+        usage: What the provider reported, `None` if nothing.
+        model: The model that answered, `None` if not said.
+    """
+
+    message: Message
+    usage: Usage | None = None
+    model: str | None = None
+
+
+class Recorder:
+    """Makes events of one conversation.
+
+    Args:
+        counter: The conversation's counter.
+        model: The host's model, for prices and image formulas; `None` if unknown.
+        clock: Aware UTC now.
+        idempotency_key: Makes the ids of the events follow from it.
+        origin: `imported` for transcripts of others: their text is data, never a constraint.
+    """
+
+    def __init__(
+        self,
+        counter: TokenCounter,
+        model: str | None,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        idempotency_key: str | None = None,
+        origin: Origin | None = None,
+    ) -> None:
+        self._counter = counter
+        self._model = model
+        self._clock = clock
+        self._origin = origin
+        self._count = 0
+        self._keyed = None if idempotency_key is None else keyed_ids(idempotency_key)
+
+    def message(self, message: Message, *, tokens: int | None = None, data: Mapping[str, Any] | None = None) -> Event:
+        """The event of one message; `tokens` if the host knows its content tokens already."""
+        if tokens is None:
+            tokens = self.weigh(message)
+        origin = self._origin or _ORIGINS[message.role]
+        return self._event(EventKind.MESSAGE, origin, tokens, message, data or {})
+
+    def answer(
+        self,
+        answer: Answer,
+        *,
+        provider: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        tokens: int | None = None,
+        report: Mapping[str, Any] | None = None,
+    ) -> Event:
+        """The event of an assistant message with its usage and price."""
+        model = answer.model or self._model
+        data: dict[str, Any] = {}
+        if model:
+            data["model"] = model
+        if provider:
+            data["provider"] = provider
+        if metadata:
+            data["metadata"] = jsonable(metadata)
+        if answer.usage is not None:
+            data |= _billing(answer.usage, model, provider)
+        if report is not None:
+            data["report"] = report
+        return self.message(answer.message, tokens=tokens, data=data)
+
+    def tool(
+        self,
+        tool_name: str,
+        arguments: object,
+        result: object,
+        error: BaseException | str | None,
+        tool_call_id: str | None,
+        metadata: Mapping[str, Any] | None,
+    ) -> list[Event]:
+        """A tool's result, behind the call that it answers; the call is made up unless an id names an open one.
+
+        A result that is no JSON value is stored as `messages.jsonable` documents.
+        """
+        data: dict[str, Any] = {"tool": {"name": tool_name}}
+        if metadata:
+            data["metadata"] = jsonable(metadata)
+        content = result_text(result)
+        if error is not None:
+            text = result_text(str(error) or type(error).__name__)
+            kind = type(error).__name__ if isinstance(error, BaseException) else None
+            data["tool"]["error"] = text[:500]
+            if kind:
+                data["tool"]["error_type"] = kind
+            content = f"Error: {text}" if result is None else f"Error: {text}\n{content}"
+        events: list[Event] = []
+        call_id = tool_call_id
+        if call_id is None:
+            call_id = f"call_{new_event_id() if self._keyed is None else self._keyed(self._count)}"
+            text = arguments if isinstance(arguments, str) else dump_json({} if arguments is None else arguments)
+            call = ToolCall(call_id, tool_name, result_text(text))
+            events.append(self.message(Message("assistant", None, (call,)), data={"synthetic": True}))
+        events.append(self.message(Message("tool", content, tool_call_id=call_id), data=data))
+        return events
+
+    def record(self, kind: EventKind, data: Mapping[str, Any]) -> Event:
+        """A record that is no message."""
+        return self._event(kind, Origin.SYSTEM, 0, None, data)
+
+    def weigh(self, message: Message) -> int:
+        """Raw content tokens of a message: its frame left out, calls and media counted."""
+        content = message.content
+        if isinstance(content, str) and not (message.tool_calls or message.extra or message.name):
+            return self._counter.count(content)
+        return max(0, message_tokens(message.to_wire(), self._counter, self._model) - MESSAGE_FRAME)
+
+    def _event(
+        self, kind: EventKind, origin: Origin, tokens: int, message: Message | None, data: Mapping[str, Any]
+    ) -> Event:
+        event_id = new_event_id() if self._keyed is None else self._keyed(self._count)
+        self._count += 1
+        return Event(kind, event_id, self._clock(), origin, tokens, message, data)
+
+
+def report_of(answer: Answer, head: Head, *, model: str | None, raw: int) -> dict[str, Any] | None:
+    """What a provider's usage says about the size of the context; see `Head.report`.
+
+    Args:
+        answer: The answer with its usage.
+        head: The head before the answer.
+        model: The model asked, where the answer does not name one.
+        raw: Raw tokens of the request: system prompt, tool schemas, seed and segment.
+    """
+    usage, model = answer.usage, answer.model or model
+    if usage is None or not usage.input_tokens or model is None:
+        return None
+    known = head.report
+    if known is not None and known["model"] == model:
+        calibration = Calibration(known["ratio"], known["samples"], model)
+    else:
+        calibration = Calibration.start(model)
+    learned = calibration.updated(usage.input_tokens, raw)
+    return {
+        "tokens": usage.input_tokens + (usage.output_tokens or 0) - (usage.reasoning_tokens or 0),
+        "model": model,
+        "ratio": round(learned.ratio, 4),
+        "samples": learned.samples,
+        "index": head.index,
+    }
+
+
+def read_answer(response: object, *, usage: object = None, model: str | None = None) -> Answer:
+    """Take the assistant's message, its usage and model out of a response.
+
+    Args:
+        response: Text; a message mapping; a Chat Completions response as a mapping or an object (OpenAI, litellm);
+            an object with `content`.
+        usage: Usage handed over beside it; goes before the response's own.
+        model: The model's name; goes before the response's own.
+
+    Raises:
+        InvalidMessage: Nothing in it can be read as an assistant message.
+        InvalidSetting: Usage with a negative number.
+    """
+    if isinstance(response, str):
+        return Answer(Message.from_wire({"role": "assistant", "content": response}), Usage.from_response(usage), model)
+    wire = _answer_wire(response)
+    reported = Usage.from_response(usage) if usage is not None else Usage.from_response(response)
+    named = wire.get("model") if "choices" in wire else None
+    message = _answer_message(wire)
+    return Answer(message, reported, model or (named if isinstance(named, str) else None))
+
+
+def _answer_wire(response: object) -> Mapping[str, Any]:
+    try:
+        return as_wire(response)
+    except InvalidMessage:
+        content = getattr(response, "content", None)
+        if not isinstance(content, str):
+            raise InvalidMessage(
+                f"cannot read an answer from {type(response).__name__}; pass text, a message mapping or a "
+                "Chat Completions response"
+            ) from None
+        return {"role": "assistant", "content": content}
+
+
+def _answer_message(wire: Mapping[str, Any]) -> Message:
+    choices = wire.get("choices")
+    if choices is None:
+        message = wire if "role" in wire or "content" not in wire else {"role": "assistant", **wire}
+        return Message.from_wire({k: v for k, v in message.items() if k not in ("usage", "model")})
+    if not isinstance(choices, Sequence) or not choices:
+        raise InvalidMessage("the response has no choices; was the request refused? record the error instead")
+    choice = as_wire(cast("Sequence[object]", choices)[0])
+    return Message.from_wire(choice.get("message"))
+
+
+def _billing(usage: Usage, model: str | None, provider: str | None) -> dict[str, Any]:
+    price = price_for(model, provider)
+    cost = None if price is None else cost_of(usage, price)
+    found: dict[str, Any] = {"usage": usage.to_dict(), "cost_pico": None if cost is None else int(cost * PICO)}
+    if cost is not None:
+        found["prices"] = price_table_id()
+    return found

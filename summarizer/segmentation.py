@@ -1,0 +1,356 @@
+"""Opening a child: claim, cut, summarize, hand over.
+
+However many workers notice the need, the store's lease lets one of them ask the summary
+model, and its compare-and-set lets one child open. Whatever fails on the way leaves the
+conversation as it was and the segmentation due.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any, Literal
+from weakref import WeakKeyDictionary
+
+from .errors import SessionManagerError, StaleFence, StoreConflict, StoreError
+from .events import Event, EventKind, Origin, new_event_id
+from .meter import TokenCounter
+from .policy import Limits, Plan, Policy, Skip, Trigger, plan
+from .stores.protocol import EventStore, Head, Loaded, Owner
+from .summary import ExtractiveSummarizer, Summarizer, Summary, SummaryOutcome, SummaryRequest, extract, summarize
+from .telemetry import log
+from .units import is_running
+
+__all__ = ["Flights", "Segmentation", "SegmentationOutcome", "seed_of", "settle"]
+
+PICO = 10**12
+_POLL_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentationOutcome:
+    """What became of a segmentation.
+
+    Attributes:
+        status: `segmented`; `skipped` (see `reason_code`); `elsewhere` (another worker is at it, or
+            was faster); `failed` (a background attempt met a store error; still due).
+        session_id: The tip now.
+        reason_code: `nothing_to_cut` or `no_gain` for `skipped`, else `None`.
+        detail: For operators.
+        cut: Last seq of the closed session.
+        before_tokens: Raw tokens of seed and segment before.
+        after_tokens: The same after.
+        writer: Who wrote the summary.
+    """
+
+    status: Literal["segmented", "skipped", "elsewhere", "failed"]
+    session_id: str
+    reason_code: str | None = None
+    detail: str = ""
+    cut: int | None = None
+    before_tokens: int | None = None
+    after_tokens: int | None = None
+    writer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Segmentation:
+    """One conversation's way of opening a child.
+
+    Attributes:
+        store: Where its log lives.
+        owner: Its owner.
+        conversation_id: Its root.
+        policy: What to keep.
+        limits: The policy in tokens.
+        summarizer: Who writes the summary; whatever it does, the extractive one stands behind it.
+        counter: The conversation's counter.
+        clock: Aware UTC now.
+    """
+
+    store: EventStore
+    owner: Owner
+    conversation_id: str
+    policy: Policy
+    limits: Limits
+    summarizer: Summarizer
+    counter: TokenCounter
+    clock: Callable[[], datetime]
+
+    @property
+    def asks_a_model(self) -> bool:
+        """Whether a summary may take longer than reading its input."""
+        return not isinstance(self.summarizer, ExtractiveSummarizer)
+
+    async def run(self, trigger: Trigger, *, preempt: bool = False, extractive: bool = False) -> SegmentationOutcome:
+        """Segment now.
+
+        Args:
+            trigger: Why.
+            preempt: Take the lease over from whoever holds it.
+            extractive: Ask no model.
+
+        Raises:
+            StoreError: The store failed; nothing was changed.
+        """
+        loaded = await self.store.load(self.owner, self.conversation_id)
+        planned = plan(loaded.head, loaded.events, self.policy, self.limits, trigger)
+        if isinstance(planned, Skip):
+            return await self._skip(loaded.head, planned, trigger)
+        index = loaded.head.index
+        claim = await self.store.claim(
+            self.owner, self.conversation_id, index=index, lease_s=self.policy.lease_s, preempt=preempt
+        )
+        if claim.fence is None:
+            log.debug("segment.claimed_elsewhere", session_id=claim.head.session_id)
+            return SegmentationOutcome("elsewhere", claim.head.session_id)
+        try:
+            return await self._summarize_and_hand_over(loaded, planned, trigger, claim.fence, extractive)
+        except BaseException:
+            await asyncio.shield(self._release(claim.fence))
+            raise
+
+    async def _summarize_and_hand_over(
+        self, loaded: Loaded, planned: Plan, trigger: Trigger, fence: int, extractive: bool
+    ) -> SegmentationOutcome:
+        request = await self._request(loaded, planned)
+        async with self._renewing(fence):
+            written = extract(request) if extractive else await summarize(request, self.summarizer)
+        event = self._event(EventKind.SEGMENTED, _record(written, planned, trigger, loaded.head.index + 1))
+        summary = {"v": 1, "seed": written.seed, "summary": written.summary.to_dict()}
+        try:
+            head = await self.store.segment(
+                self.owner,
+                self.conversation_id,
+                index=loaded.head.index,
+                cut=planned.cut.seq,
+                summary=summary,
+                seed_tokens=written.seed_tokens,
+                fence=fence,
+                events=[event],
+            )
+        except StoreConflict as conflict:
+            return await self._offer(written, conflict)
+        after = written.seed_tokens + planned.tail_tokens
+        log.info(
+            "segment.created",
+            conversation_id=self.conversation_id,
+            session_id=head.session_id,
+            trigger=trigger.value,
+            writer=written.summary.writer,
+            before_tokens=planned.before_tokens,
+            after_tokens=after,
+        )
+        return SegmentationOutcome(
+            "segmented",
+            head.session_id,
+            cut=planned.cut.seq,
+            before_tokens=planned.before_tokens,
+            after_tokens=after,
+            writer=written.summary.writer,
+        )
+
+    async def _skip(self, head: Head, skip: Skip, trigger: Trigger) -> SegmentationOutcome:
+        if trigger is not Trigger.MANUAL:
+            data = {"reason_code": skip.reason_code, "trigger": trigger.value}
+            event = replace(self._event(EventKind.SKIPPED, data), event_id=f"skip.{head.index}.{head.message_seq}")
+            await self.store.append(self.owner, self.conversation_id, [event])
+        log.info("segment.skipped", session_id=head.session_id, reason_code=skip.reason_code, trigger=trigger.value)
+        return SegmentationOutcome("skipped", head.session_id, skip.reason_code, skip.detail)
+
+    async def _request(self, loaded: Loaded, planned: Plan) -> SummaryRequest:
+        head, cut = loaded.head, planned.cut.seq
+        previous = _grafted(_summary_of(loaded.summary), loaded.events, cut)
+        events = tuple(event for event in loaded.events if event.seq <= cut)
+        unread = events
+        if self.asks_a_model and previous is not None and previous.model_through != previous.through:
+            unread = await self.store.read(
+                self.owner, self.conversation_id, after_seq=previous.model_through, until_seq=cut
+            )
+        running = None if planned.cut.turn_border else is_running(loaded.events, cut)
+        return SummaryRequest(
+            conversation_id=self.conversation_id,
+            session_id=head.session_id,
+            cut=cut,
+            events=events,
+            unread=unread,
+            seed_budget=planned.seed_budget,
+            counter=self.counter,
+            previous=previous,
+            system_prompt=(loaded.settings or {}).get("system_prompt"),
+            running_user=running,
+        )
+
+    async def _offer(self, written: SummaryOutcome, conflict: StoreConflict) -> SegmentationOutcome:
+        """Somebody else handed over first: adopt their child, keep what a model brought for the next summary."""
+        stale = isinstance(conflict, StaleFence)
+        log.info("segment.conflict_lost", conversation_id=self.conversation_id, stale_fence=stale)
+        if written.calls:
+            data = {"summary": written.summary.to_dict(), "model_calls": _calls(written)}
+            await self.store.append(
+                self.owner, self.conversation_id, [self._event(EventKind.SUMMARY_OFFERED, data)]
+            )
+        head = (await self.store.load(self.owner, self.conversation_id)).head
+        return SegmentationOutcome("elsewhere", head.session_id)
+
+    def _event(self, kind: EventKind, data: Mapping[str, Any]) -> Event:
+        return Event(kind, new_event_id(), self.clock(), Origin.SYSTEM, data=data)
+
+    async def _release(self, fence: int) -> None:
+        with contextlib.suppress(StoreError, SessionManagerError):
+            await self.store.release(self.owner, self.conversation_id, fence=fence)
+
+    @contextlib.asynccontextmanager
+    async def _renewing(self, fence: int) -> AsyncIterator[None]:
+        """Keep the lease alive while the body runs."""
+
+        async def renew() -> None:
+            while True:
+                await asyncio.sleep(self.policy.lease_s / 3)
+                with contextlib.suppress(StoreError, SessionManagerError):
+                    await self.store.renew(
+                        self.owner, self.conversation_id, fence=fence, lease_s=self.policy.lease_s
+                    )
+
+        task = asyncio.ensure_future(renew())
+        try:
+            yield
+        finally:
+            task.cancel()
+
+
+class Flights:
+    """Segmentations under way in this process: one a conversation, held per event loop."""
+
+    def __init__(self) -> None:
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[object, asyncio.Task[SegmentationOutcome]]] = (
+            WeakKeyDictionary()
+        )
+
+    def start(
+        self, key: object, work: Callable[[], Coroutine[Any, Any, SegmentationOutcome]]
+    ) -> asyncio.Task[SegmentationOutcome]:
+        """The task that segments `key`; a new one only if none is under way."""
+        loop = asyncio.get_running_loop()
+        flights = self._loops.setdefault(loop, {})
+        task = flights.get(key)
+        if task is None:
+            task = flights[key] = loop.create_task(work(), name="longsplice-segmentation")
+            task.add_done_callback(lambda done: _landed(flights, key, done))
+        return task
+
+    async def settle(self, key: object = None) -> None:
+        """Wait for the flights of this loop, or for one."""
+        while True:
+            flights = self._loops.get(asyncio.get_running_loop(), {})
+            waiting = [task for name, task in flights.items() if key in (None, name)]
+            if not waiting:
+                return
+            await asyncio.wait(waiting)
+            await asyncio.sleep(0)
+
+
+flights = Flights()
+
+
+async def settle() -> None:
+    """Wait until no background segmentation of this event loop is under way.
+
+    Scripts call it before they end. A process that ends without it loses nothing: what was
+    due stays due.
+    """
+    await flights.settle()
+
+
+async def segment_at_hard_limit(job: Segmentation, key: object) -> SegmentationOutcome:
+    """Come below the hard limit before the turn goes on.
+
+    Waits for the summary until the policy's deadline where a model writes it, joining whoever is
+    at it already, then goes on with the extractive one.
+    """
+    before = job.conversation_id
+    wait = job.policy.on_hard_limit or ("wait" if job.asks_a_model else "extract")
+    if wait == "wait":
+        task = flights.start(key, lambda: job.run(Trigger.HARD_LIMIT))
+        deadline = asyncio.get_running_loop().time() + job.policy.hard_wait_s
+        await asyncio.wait({task}, timeout=job.policy.hard_wait_s)
+        if task.done() and not task.cancelled() and task.exception() is None:
+            outcome = task.result()
+            if outcome.status != "elsewhere" or await _moved_on(job, outcome.session_id, deadline):
+                return outcome
+        log.warning("summary.deadline_missed", conversation_id=before, wait_s=job.policy.hard_wait_s)
+    return await job.run(Trigger.HARD_LIMIT, preempt=True, extractive=True)
+
+
+async def _moved_on(job: Segmentation, session_id: str, deadline: float) -> bool:
+    """Wait for another process's hand-over; `False` at the deadline."""
+    loop = asyncio.get_running_loop()
+    while True:
+        head = (await job.store.load(job.owner, job.conversation_id, after_seq=2**53)).head
+        if head.session_id != session_id or not head.lease_s:
+            return head.session_id != session_id
+        if loop.time() >= deadline:
+            return False
+        await asyncio.sleep(_POLL_S * (0.5 + random.random()))  # noqa: S311 - jitter, no secret
+
+
+def seed_of(summary: Mapping[str, Any] | None) -> str | None:
+    """The seed in a stored summary record."""
+    return None if summary is None else summary["seed"]
+
+
+def _summary_of(record: Mapping[str, Any] | None) -> Summary | None:
+    return None if record is None else Summary.from_dict(record["summary"])
+
+
+def _grafted(previous: Summary | None, events: tuple[Event, ...], cut: int) -> Summary | None:
+    """The previous summary, with what a model that lost an earlier race has read and told."""
+    for event in events:
+        if event.kind is not EventKind.SUMMARY_OFFERED or previous is None:
+            continue
+        offered = Summary.from_dict(event.data["summary"])
+        if previous.model_through < offered.model_through <= cut:
+            previous = replace(
+                previous,
+                narrative=offered.narrative,
+                narrative_model=offered.narrative_model,
+                model_through=min(offered.model_through, previous.through),
+            )
+    return previous
+
+
+def _record(written: SummaryOutcome, planned: Plan, trigger: Trigger, index: int) -> dict[str, Any]:
+    return {
+        "trigger": trigger.value,
+        "index": index,
+        "cut": planned.cut.seq,
+        "writer": written.summary.writer,
+        "before_tokens": planned.before_tokens,
+        "tail_tokens": planned.tail_tokens,
+        "seed_tokens": written.seed_tokens,
+        "model_calls": _calls(written),
+        "rejections": [asdict(rejection) for rejection in written.rejections],
+        "notes": dict(written.notes),
+    }
+
+
+def _calls(written: SummaryOutcome) -> list[dict[str, Any]]:
+    return [
+        {
+            "model": call.model,
+            "usage": None if call.usage is None else call.usage.to_dict(),
+            "cost_pico": None if call.cost_usd is None else int(call.cost_usd * PICO),
+            "duration_s": round(call.duration_s, 3),
+        }
+        for call in written.calls
+    ]
+
+
+def _landed(flights: dict[object, Any], key: object, task: asyncio.Task[SegmentationOutcome]) -> None:
+    flights.pop(key, None)
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("segment.failed", error=type(error).__name__)

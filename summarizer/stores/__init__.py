@@ -1,0 +1,65 @@
+"""Where logs live.
+
+In come batches of events for a conversation's tip; out go heads, open segments and ranges.
+Every engine keeps the promises of `protocol`. Never here: what an event means, or when to segment.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .memory import MemoryStore
+from .opening import default_store, open_store
+from .protocol import (
+    ANY_OWNER,
+    AnyOwner,
+    Appended,
+    Claim,
+    ConversationRow,
+    Erased,
+    EventStore,
+    Head,
+    Loaded,
+    Segment,
+    conversation_digest,
+)
+
+if TYPE_CHECKING:
+    from .redis import RedisStore
+    from .sqlite import SQLiteStore
+
+__all__ = [
+    "ANY_OWNER",
+    "AnyOwner",
+    "Appended",
+    "Claim",
+    "ConversationRow",
+    "Erased",
+    "EventStore",
+    "Head",
+    "Loaded",
+    "MemoryStore",
+    "RedisStore",
+    "SQLiteStore",
+    "Segment",
+    "conversation_digest",
+    "default_store",
+    "open_store",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Engines are loaded when they are asked for: their drivers cost milliseconds to import."""
+    if name == "SQLiteStore":
+        from .sqlite import SQLiteStore
+
+        return SQLiteStore
+    if name == "RedisStore":
+        from .redis import RedisStore
+
+        return RedisStore
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

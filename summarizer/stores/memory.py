@@ -1,0 +1,360 @@
+"""The log in this process's memory: for tests, demos and throw-away sessions.
+
+It is the reference: plain enough to be read as the store's specification, and the
+model that the contract suite compares the other stores with. Nothing survives the process.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from ..config import MAX_EVENT_BYTES, TOMBSTONE_S, parse_session_id
+from ..errors import (
+    InvalidSetting,
+    PartialBatch,
+    SessionErased,
+    SessionExists,
+    SessionNotFound,
+    StaleFence,
+    StoreConflict,
+    ValueTooLarge,
+)
+from ..events import Event, batch_effects, encode_event
+from .protocol import (
+    ANY_OWNER,
+    AnyOwner,
+    Appended,
+    Claim,
+    ConversationRow,
+    Erased,
+    Head,
+    Loaded,
+    Owner,
+    Segment,
+)
+
+__all__ = ["MemoryStore"]
+
+_SURELY_SMALL = 100_000
+"""Characters of plain content below which an event is not encoded only to be weighed."""
+
+
+@dataclass(slots=True)
+class _Conversation:
+    created_at: datetime
+    touched: float
+    settings: Mapping[str, Any]
+    head: Head
+    log: list[Event] = field(default_factory=list[Event])
+    ids: dict[str, int] = field(default_factory=dict[str, int])
+    segments: list[Segment] = field(default_factory=list[Segment])
+    lease_until: float = 0.0
+
+
+class MemoryStore:
+    """An `EventStore` in memory; safe for the tasks of one event loop and for threads that take turns.
+
+    Args:
+        clock: Seconds, for leases, expiry and tombstones.
+        max_event_bytes: Largest encoded event.
+        name: For `url` only; see `open_store`.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.time,
+        max_event_bytes: int = MAX_EVENT_BYTES,
+        name: str = "",
+    ) -> None:
+        self._name = name
+        self._clock = clock
+        self._max_event_bytes = max_event_bytes
+        self._conversations: dict[tuple[Owner, str], _Conversation] = {}
+        self._tombstones: dict[tuple[Owner, str], float] = {}
+
+    @property
+    def url(self) -> str:
+        return f"memory://{self._name}"
+
+    async def create(self, owner: Owner, conversation_id: str, settings: Mapping[str, Any]) -> Head:
+        root, index = parse_session_id(conversation_id)
+        if index:
+            raise SessionNotFound(conversation_id, "children are opened by segmentation only")
+        key = (owner, root)
+        if self._tombstones.get(key, 0.0) > self._clock():
+            raise SessionErased(root)
+        if key in self._conversations:
+            raise SessionExists(root)
+        now = self._now()
+        conversation = _Conversation(now, self._clock(), settings, Head(root))
+        conversation.segments.append(Segment(root, None, 0, 1, None, 0, now))
+        self._conversations[key] = conversation
+        return conversation.head
+
+    async def append(
+        self,
+        owner: Owner,
+        session_id: str,
+        events: Sequence[Event],
+        *,
+        expect: int | None = None,
+        after_seq: int | None = None,
+    ) -> Appended:
+        conversation = self._find(owner, session_id, write=True)
+        before = conversation.head.last_seq
+        first = self._known(conversation, events)
+        if first is None:
+            if expect is not None and expect != before:
+                raise StoreConflict(f"expected last seq {expect}, the log is at {before}; load and try again")
+            self._write(conversation, events)
+        batch = range(first or before + 1, (first or before + 1) + len(events))
+        others: tuple[Event, ...] = ()
+        if after_seq is not None:
+            others = tuple(e for e in self._range(conversation, after_seq + 1) if e.seq not in batch)
+        return Appended(self._head(conversation), batch[0], batch[-1], first is not None, others)
+
+    async def load(self, owner: Owner, session_id: str, *, after_seq: int | None = None) -> Loaded:
+        conversation = self._find(owner, session_id)
+        head, after = conversation.head, -1 if after_seq is None else after_seq
+        return Loaded(
+            self._head(conversation),
+            conversation.settings if head.settings_seq > after else None,
+            conversation.segments[-1].summary if head.opened_seq > after else None,
+            tuple(self._range(conversation, max(head.start_seq, after + 1))),
+        )
+
+    async def read(
+        self,
+        owner: Owner,
+        conversation_id: str,
+        *,
+        after_seq: int = 0,
+        until_seq: int | None = None,
+        limit: int | None = None,
+    ) -> tuple[Event, ...]:
+        conversation = self._find(owner, conversation_id)
+        events = self._range(conversation, after_seq + 1, until_seq)
+        return tuple(events if limit is None else events[:limit])
+
+    async def segments(
+        self, owner: Owner, conversation_id: str, *, summaries: bool = False
+    ) -> tuple[Segment, ...]:
+        found = self._find(owner, conversation_id).segments
+        return tuple(found if summaries else (replace(s, summary=None) for s in found))
+
+    async def claim(
+        self, owner: Owner, session_id: str, *, index: int, lease_s: float, preempt: bool = False
+    ) -> Claim:
+        conversation = self._find(owner, session_id, write=True)
+        held = conversation.lease_until > self._clock() and not preempt
+        if held or conversation.head.index != index:
+            return Claim(None, self._head(conversation))
+        conversation.head = replace(conversation.head, fence=conversation.head.fence + 1)
+        conversation.lease_until = self._clock() + lease_s
+        return Claim(conversation.head.fence, self._head(conversation))
+
+    async def renew(self, owner: Owner, session_id: str, *, fence: int, lease_s: float) -> bool:
+        conversation = self._find(owner, session_id, write=True)
+        if conversation.head.fence != fence:
+            return False
+        conversation.lease_until = self._clock() + lease_s
+        return True
+
+    async def release(self, owner: Owner, session_id: str, *, fence: int) -> None:
+        conversation = self._conversations.get((owner, parse_session_id(session_id)[0]))
+        if conversation is not None and conversation.head.fence == fence:
+            conversation.lease_until = 0.0
+
+    async def segment(
+        self,
+        owner: Owner,
+        conversation_id: str,
+        *,
+        index: int,
+        cut: int,
+        summary: Mapping[str, Any],
+        seed_tokens: int,
+        fence: int,
+        events: Sequence[Event],
+    ) -> Head:
+        conversation = self._find(owner, conversation_id, write=True)
+        head = conversation.head
+        if head.fence != fence:
+            raise StaleFence(f"fence {fence} is stale, the newest is {head.fence}; adopt the newer session")
+        if head.index != index or not head.start_seq - 1 <= cut <= head.last_seq:
+            raise StoreConflict(
+                f"cannot close session {index} at seq {cut}: "
+                f"the tip is {head.index}, open from {head.start_seq} to {head.last_seq}"
+            )
+        if self._known(conversation, events) is not None:
+            raise PartialBatch(f"batch of {events[0].event_id!r} is in the log already; use fresh event ids")
+        start_tokens = self._tokens_at(conversation, cut)
+        opened_seq, opened_turns = head.last_seq + 1, head.counters.user_messages
+        self._write(conversation, events)
+        conversation.head = replace(
+            conversation.head,
+            index=index + 1,
+            start_seq=cut + 1,
+            start_tokens=start_tokens,
+            seed_tokens=seed_tokens,
+            opened_seq=opened_seq,
+            opened_turns=opened_turns,
+        )
+        conversation.lease_until = 0.0
+        parent = conversation.segments[-1]
+        conversation.segments[-1] = replace(parent, end_seq=cut)
+        conversation.segments.append(
+            Segment(
+                conversation.head.session_id,
+                parent.session_id,
+                index + 1,
+                cut + 1,
+                None,
+                start_tokens,
+                self._now(),
+                summary,
+            )
+        )
+        return self._head(conversation)
+
+    async def list(
+        self, owner: Owner | AnyOwner, *, limit: int = 50, after: ConversationRow | None = None
+    ) -> tuple[ConversationRow, ...]:
+        rows = [
+            ConversationRow(root, who, c.created_at)
+            for (who, root), c in self._conversations.items()
+            if owner is ANY_OWNER or who == owner
+        ]
+        rows.sort(key=_newest_first)
+        if after is not None:
+            rows = [row for row in rows if _newest_first(row) > _newest_first(after)]
+        return tuple(rows[:limit])
+
+    async def retain(self, owner: Owner, conversation_id: str, *, before_index: int) -> int:
+        conversation = self._find(owner, conversation_id, write=True)
+        head = conversation.head
+        first = conversation.segments[max(0, min(before_index, head.index))].start_seq
+        removed = max(0, first - head.first_seq)
+        del conversation.log[:removed]
+        conversation.head = replace(head, first_seq=head.first_seq + removed)
+        return removed
+
+    async def expire(self, owner: Owner | AnyOwner, *, idle_s: float) -> Erased:
+        old = self._clock() - idle_s
+        return self._remove(
+            [k for k, c in self._conversations.items() if _matches(owner, k[0]) and c.touched <= old]
+        )
+
+    async def erase(self, owner: Owner, conversation_id: str | None = None) -> Erased:
+        root = None if conversation_id is None else parse_session_id(conversation_id)[0]
+        keys = [k for k in self._conversations if k[0] == owner and root in (None, k[1])]
+        for key in keys:
+            self._tombstones[key] = self._clock() + TOMBSTONE_S
+        return self._remove(keys)
+
+    async def close(self) -> None:
+        """Does nothing: closing a connection to memory loses nothing."""
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock(), UTC)
+
+    def _find(self, owner: Owner, session_id: str, *, write: bool = False) -> _Conversation:
+        root, index = parse_session_id(session_id)
+        conversation = self._conversations.get((owner, root))
+        if conversation is None:
+            if write and self._tombstones.get((owner, root), 0.0) > self._clock():
+                raise SessionErased(session_id)
+            raise SessionNotFound(session_id)
+        if index > conversation.head.index:
+            raise SessionNotFound(session_id)
+        return conversation
+
+    def _head(self, conversation: _Conversation) -> Head:
+        left = conversation.lease_until - self._clock() if conversation.lease_until else 0.0
+        return replace(conversation.head, lease_s=left) if left > 0 else conversation.head
+
+    def _known(self, conversation: _Conversation, events: Sequence[Event]) -> int | None:
+        """Seq of the first event if the whole batch is in the log, `None` if none of it is."""
+        if not events:
+            raise InvalidSetting("an empty batch cannot be appended; pass at least one event")
+        ids = [event.event_id for event in events]
+        if len(set(ids)) < len(ids):
+            raise InvalidSetting(
+                f"events of the batch of {ids[0]!r} share an id; use new_event_id() for each"
+            )
+        seqs = [conversation.ids.get(event_id) for event_id in ids]
+        first = seqs[0]
+        if not any(seqs):
+            return None
+        if first is None or seqs != list(range(first, first + len(seqs))):
+            raise PartialBatch(
+                f"batch of {events[0].event_id!r} is in the log only in part; use fresh event ids"
+            )
+        return first
+
+    def _write(self, conversation: _Conversation, events: Sequence[Event]) -> None:
+        for event in events:
+            self._check_size(event)
+        head, effects = conversation.head, batch_effects(events)
+        seq, total = head.last_seq, head.total_tokens
+        for event in events:
+            seq, total = seq + 1, total + event.tokens
+            conversation.log.append(event.placed(seq, total))
+            conversation.ids[event.event_id] = seq
+        if effects.settings is not None:
+            conversation.settings = effects.settings
+        conversation.head = replace(
+            head,
+            last_seq=seq,
+            total_tokens=total,
+            settings_seq=head.settings_seq if effects.settings is None else seq,
+            message_seq=_placed(head.last_seq, effects.message_offset, head.message_seq),
+            skipped_seq=_placed(head.last_seq, effects.skipped_offset, head.skipped_seq),
+            report=head.report if effects.report is None else effects.report,
+            report_total=head.report_total if effects.report is None else total,
+            counters=head.counters.plus(effects.counters),
+        )
+        conversation.touched = self._clock()
+
+    def _check_size(self, event: Event) -> None:
+        message = event.message
+        plain = message is not None and not message.tool_calls and not message.extra
+        content = message.content if message is not None and plain else None
+        if isinstance(content, str) and len(content) < min(_SURELY_SMALL, self._max_event_bytes // 16):
+            return
+        size = len(encode_event(event).encode())
+        if size > self._max_event_bytes:
+            raise ValueTooLarge(size, self._max_event_bytes)
+
+    def _range(self, conversation: _Conversation, first: int, last: int | None = None) -> list[Event]:
+        base = conversation.head.first_seq
+        return conversation.log[max(0, first - base) : None if last is None else max(0, last - base + 1)]
+
+    def _tokens_at(self, conversation: _Conversation, seq: int) -> int:
+        head = conversation.head
+        return (
+            conversation.log[seq - head.first_seq].cumulative_tokens
+            if seq >= head.start_seq
+            else head.start_tokens
+        )
+
+    def _remove(self, keys: list[tuple[Owner, str]]) -> Erased:
+        gone = [self._conversations.pop(key) for key in keys]
+        return Erased(len(gone), sum(len(c.segments) for c in gone), sum(len(c.log) for c in gone))
+
+
+def _placed(last_seq: int, offset: int, otherwise: int) -> int:
+    return last_seq + 1 + offset if offset >= 0 else otherwise
+
+
+def _matches(owner: Owner | AnyOwner, who: Owner) -> bool:
+    return owner is ANY_OWNER or who == owner
+
+
+def _newest_first(row: ConversationRow) -> tuple[float, str, bool, str]:
+    return (-row.created_at.timestamp(), row.conversation_id, row.owner is not None, row.owner or "")

@@ -1,0 +1,197 @@
+"""Where the log may be cut: events in, cut positions out. Pure.
+
+Each rule is one function that answers "at which positions may I *not* cut?"; the answers
+are united. A position `i` is the border after `events[i]`; as a cut it is that event's seq.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from .events import Event
+from .messages import Message
+
+__all__ = ["Cut", "Pairing", "is_running", "open_calls", "pair_calls", "safe_cuts"]
+
+Rule = Callable[[Sequence[Event]], set[int]]
+
+_REASONING: Final = ("reasoning", "reasoning_content", "thinking_blocks")
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A position between units.
+
+    Attributes:
+        seq: Last seq of the part before the cut.
+        turn_border: The next message opens a turn; `False` inside a running turn, between
+            finished tool rounds.
+    """
+
+    seq: int
+    turn_border: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pairing:
+    """Which tool results answer which calls.
+
+    Attributes:
+        results: For the index of each calling message, call id to the index of its result.
+        open: For the index of each calling message, the ids that nothing answers.
+        orphans: Indices of results that answer no call before them.
+    """
+
+    results: dict[int, dict[str, int]]
+    open: dict[int, tuple[str, ...]]
+    orphans: tuple[int, ...]
+
+
+def safe_cuts(events: Sequence[Event]) -> tuple[Cut, ...]:
+    """Return the positions at which the open segment may be cut.
+
+    A cut never parts an assistant message from its tool results (all of a parallel batch), nor
+    from reasoning that precedes it, nor the newest user message from what will answer it. It
+    never falls between a user message and its answer; inside a long turn it may fall
+    between finished tool rounds.
+
+    Args:
+        events: The open segment, in log order; may be empty.
+
+    Returns:
+        Cuts in rising order. A cut behind the last event is present if nothing is open there.
+
+    Cost: one pass per rule, O(n).
+    """
+    forbidden: set[int] = set().union(*(rule(events) for rule in _RULES)) if events else set()
+    borders = _next_roles(events)
+    return tuple(
+        Cut(event.seq, borders[i] in ("user", None)) for i, event in enumerate(events) if i not in forbidden
+    )
+
+
+def pair_calls(messages: Sequence[Message | None]) -> Pairing:
+    """Match tool results with the calls they answer.
+
+    A result answers the nearest earlier open call with its id, so ids that a model uses
+    again are no trouble. Results of the older `function` role go by name.
+    """
+    results: dict[int, dict[str, int]] = {}
+    waiting: dict[str, list[int]] = {}
+    orphans: list[int] = []
+    for i, message in enumerate(messages):
+        if message is None:
+            continue
+        for key in _answers(message):
+            callers = waiting.get(key)
+            if callers:
+                results[callers.pop()][key] = i
+            else:
+                orphans.append(i)
+        keys = tuple(_calls(message))
+        if keys:
+            results[i] = {}
+            for key in keys:
+                waiting.setdefault(key, []).append(i)
+    still: dict[int, list[str]] = {}
+    for key, callers in waiting.items():
+        for i in callers:
+            still.setdefault(i, []).append(key)
+    return Pairing(results, {i: tuple(keys) for i, keys in sorted(still.items())}, tuple(orphans))
+
+
+def open_calls(events: Sequence[Event]) -> tuple[str, ...]:
+    """Ids of calls that nothing answers yet, in call order."""
+    pairing = pair_calls([event.message for event in events])
+    return tuple(key for keys in pairing.open.values() for key in keys)
+
+
+def is_running(events: Sequence[Event], after_seq: int) -> Event | None:
+    """The user message of the turn that a cut at `after_seq` falls into.
+
+    Returns:
+        `None` if the next message opens a turn, or no user message stands before the cut.
+    """
+    before = None
+    for event in events:
+        if event.message is None:
+            continue
+        if event.seq > after_seq:
+            return None if event.message.role == "user" else before
+        if event.message.role == "user":
+            before = event
+    return None
+
+
+def _calls(message: Message) -> Iterator[str]:
+    for call in message.tool_calls:
+        yield call.id
+    legacy = message.extra.get("function_call")
+    if legacy:
+        yield f"function:{legacy.get('name')}"
+
+
+def _answers(message: Message) -> Iterator[str]:
+    if message.role == "tool":
+        yield message.tool_call_id or ""
+    elif message.role == "function":
+        yield f"function:{message.name}"
+
+
+def _within_pairs(events: Sequence[Event]) -> set[int]:
+    """A call, the rest of its batch and all their results stay together; an open call stays with all that follows."""
+    pairing = pair_calls([event.message for event in events])
+    forbidden: set[int] = set()
+    reach = -1
+    for i, found in pairing.results.items():
+        end = len(events) if i in pairing.open else max(found.values(), default=i)
+        forbidden.update(range(max(i, reach), end))
+        reach = max(reach, end)
+    return forbidden
+
+
+def _after_reasoning(events: Sequence[Event]) -> set[int]:
+    """Reasoning that came as a message of its own stays with the message that follows it."""
+    return {
+        i
+        for i, event in enumerate(events)
+        if (m := event.message) is not None
+        and m.role == "assistant"
+        and not m.content
+        and not any(_calls(m))
+        and any(m.extra.get(key) for key in _REASONING)
+    }
+
+
+def _after_question(events: Sequence[Event]) -> set[int]:
+    """A user message stays with what answers it, and the newest with what will."""
+    forbidden: set[int] = set()
+    roles = _next_roles(events)
+    for i, event in enumerate(events):
+        if event.message is not None and event.message.role == "user" and roles[i] != "user":
+            forbidden.add(i)
+            if roles[i] is None:
+                forbidden.update(range(i, len(events)))
+    return forbidden
+
+
+def _before_note(events: Sequence[Event]) -> set[int]:
+    """A record that is no message (usage, a note) stays with the message before it."""
+    return {i for i in range(len(events) - 1) if events[i + 1].message is None}
+
+
+def _next_roles(events: Sequence[Event]) -> list[str | None]:
+    """For each position, the role of the next message after it."""
+    roles: list[str | None] = [None] * len(events)
+    following: str | None = None
+    for i in range(len(events) - 1, -1, -1):
+        roles[i] = following
+        message = events[i].message
+        if message is not None:
+            following = message.role
+    return roles
+
+
+_RULES: Final[tuple[Rule, ...]] = (_within_pairs, _after_reasoning, _after_question, _before_note)
