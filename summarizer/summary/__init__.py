@@ -4,7 +4,9 @@ Rules always fill the ledger; a model, where there is one, may amend it within t
 Never here: storing, or changing the log.
 """
 
+from .choose import resolve_summarizer
 from .extractive import ExtractiveSummarizer, extract
+from .ladder import LlmSummarizer, summarize
 from .record import (
     Entry,
     EntryKind,
@@ -24,6 +26,7 @@ __all__ = [
     "EntryKind",
     "EntryStatus",
     "ExtractiveSummarizer",
+    "LlmSummarizer",
     "ModelCall",
     "Rejection",
     "Summarizer",
@@ -33,4 +36,6 @@ __all__ = [
     "extract",
     "redact",
     "render_seed",
+    "resolve_summarizer",
+    "summarize",
 ]

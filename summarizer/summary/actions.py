@@ -263,7 +263,7 @@ def touched_paths(command: str) -> list[tuple[str, str]]:
         if not words:
             continue
         verb = _verb(words)
-        for value in text_facts(segment[:4000], labelled_lines=False):
+        for value in text_facts(segment[:4000], labelled_lines=False, command=True):
             if value.value.startswith(("http", "/dev/")) or not ("/" in value.value or "." in value.value):
                 continue
             if _PATH_LIKE.fullmatch(value.value) and not value.value.startswith(("s/", "y/")):

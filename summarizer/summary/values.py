@@ -224,13 +224,14 @@ def _scalar(node: object) -> str | None:
     return text if text and len(text) <= _MAX_VALUE and "\n" not in text else None
 
 
-def text_facts(text: str, *, labelled_lines: bool) -> Iterator[Found]:
+def text_facts(text: str, *, labelled_lines: bool, command: bool = False) -> Iterator[Found]:
     """Values in prose, with what stands in front of them as label.
 
     Args:
         text: Bounded by the caller.
         labelled_lines: Also take `label: value` lines and `my label is value` with any value, as people
             write them.
+        command: The text is a command line, in which `a/b` is a path.
     """
     if labelled_lines:
         for pattern in (_LABEL_LINE, _MY, _NAMED_ME):
@@ -250,7 +251,7 @@ def text_facts(text: str, *, labelled_lines: bool) -> Iterator[Found]:
         label = _label_before(text[start : match.start()])
         if value.isalpha() and len(value) > 4 and label.rpartition(" ")[2] not in _CODE_NOUNS:
             continue
-        if kind == "path" and not _is_plausible(value):
+        if kind == "path" and not _is_plausible(value, command):
             continue
         label = label or kind
         if not is_secret_name(label):
@@ -284,12 +285,12 @@ def is_identifier(value: str) -> bool:
     return value[0] == "#" or len(value) >= 3
 
 
-def _is_plausible(path: str) -> bool:
-    """Whether a path has more than one step or an ending, and is no `either/or` and no expression of sed."""
+def _is_plausible(path: str, command: bool) -> bool:
+    """Whether a path is no single word, no expression of sed and, in prose, no `either/or`."""
     if _EXPRESSION.match(path):
         return False
     steps = path.strip("/").split("/")
-    return "." in steps[-1] or len(steps) > 2 or (len(steps) == 2 and path[0] in "/.~")
+    return "." in steps[-1] or len(steps) > 2 or (len(steps) == 2 and (command or path[0] in "/.~"))
 
 
 def specificity(label: str, value: str) -> float:
