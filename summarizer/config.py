@@ -79,7 +79,9 @@ def parse_session_id(session_id: str) -> tuple[str, int]:
             outer blanks, or with a `~` that no child's number follows.
     """
     root, tilde, number = session_id.partition("~") if isinstance(session_id, str) else ("", "", "")  # pyright: ignore[reportUnnecessaryIsInstance]
-    good_number = not tilde or (number.isascii() and number.isdigit() and number[0] != "0" and len(number) < 10)
+    good_number = not tilde or (
+        number.isascii() and number.isdigit() and number[0] != "0" and len(number) < 10
+    )
     if not good_number or len(root) > _MAX_ID or not _ID.fullmatch(root):
         raise InvalidSetting(
             f"invalid session id {session_id!r}; use 1 to {_MAX_ID} printable characters without '~' "
@@ -113,7 +115,9 @@ def default_store_url() -> str:
     if provider != "redis":
         raise InvalidSetting(f"SESSION_PROVIDER={provider!r} is unknown; use memory, sqlite or redis")
     if not redis_url:
-        raise InvalidSetting("SESSION_PROVIDER='redis' needs SESSION_REDIS_URL, such as redis://127.0.0.1:6379/0")
+        raise InvalidSetting(
+            "SESSION_PROVIDER='redis' needs SESSION_REDIS_URL, such as redis://127.0.0.1:6379/0"
+        )
     return redis_url
 
 

@@ -7,7 +7,7 @@ numbers, in whatever order the answers arrive. Without it everything works, only
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 from .config import cached_bytes
 from .context import Context
 from .events import Event
+from .policy import Policy
 from .stores.protocol import Appended, EventStore, Head, Loaded, Owner
 
 __all__ = ["Conversation", "ConversationCache", "cache_of"]
@@ -34,7 +35,10 @@ class Conversation:
         settings: The settings of `settings_seq`.
         summary: The summary record that seeds session `summary_index`.
         events: Events of the open segment up to `known_seq`, without a gap.
-        views: Contexts built for the newest state, by budget.
+        views: Contexts built for the state `viewed`, by budget.
+        viewed: Last seq, index and settings seq that `views` show.
+        weight: About its size in bytes.
+        policy: The stored policy, read, with the seq of the settings it was read from.
     """
 
     head: Head
@@ -45,21 +49,43 @@ class Conversation:
     known_seq: int
     events: list[Event] = field(default_factory=list[Event])
     views: dict[object, Context] = field(default_factory=dict[object, Context])
+    viewed: tuple[int, int, int] | None = None
     weight: int = _OVERHEAD
+    policy: tuple[int, Policy] | None = None
 
     @classmethod
     def of(cls, loaded: Loaded) -> Conversation:
         """The state after a full load."""
         head = loaded.head
-        new = cls(head, loaded.settings or {}, head.settings_seq, loaded.summary, head.index, head.start_seq - 1)
+        new = cls(
+            head, loaded.settings or {}, head.settings_seq, loaded.summary, head.index, head.start_seq - 1
+        )
         new._extend(loaded.events)
         return new
+
+    @property
+    def stored_policy(self) -> Policy:
+        """The policy in the settings; read once."""
+        if self.policy is None or self.policy[0] != self.settings_seq:
+            self.policy = (self.settings_seq, Policy.from_dict(self.settings["policy"]))
+        return self.policy[1]
 
     @property
     def resume_seq(self) -> int | None:
         """The `after_seq` to load from; `None` if settings or seed must be read anew."""
         current = self.summary_index == self.head.index and self.settings_seq == self.head.settings_seq
         return self.known_seq if current else None
+
+    def view(self, key: object, build: Callable[[], Context]) -> Context:
+        """The context for a budget; built anew only if something changed."""
+        state = (self.head.last_seq, self.head.index, self.settings_seq)
+        if self.viewed != state:
+            self.views.clear()
+            self.viewed = state
+        built = self.views.get(key)
+        if built is None:
+            built = self.views[key] = build()
+        return built
 
     def absorb_load(self, loaded: Loaded, after_seq: int | None) -> bool:
         """Take in a snapshot; `False` if it does not connect and a full load is needed."""

@@ -67,7 +67,9 @@ class SessionNotFound(SessionManagerError):
     Another owner's id gives the same error as one that was never made.
     """
 
-    def __init__(self, session_id: str, hint: str = "check the id and the owner, or pass create=True") -> None:
+    def __init__(
+        self, session_id: str, hint: str = "check the id and the owner, or pass create=True"
+    ) -> None:
         super().__init__(f"session {session_id!r} does not exist for this owner; {hint}")
         self.session_id = session_id
 
@@ -161,7 +163,9 @@ class SchemaTooNew(StoreError):
     """The data was written by a newer longsplice; nothing was touched."""
 
     def __init__(self, what: str, found: int, known: int) -> None:
-        super().__init__(f"{what} has schema version {found}, this longsplice knows {known}; upgrade longsplice")
+        super().__init__(
+            f"{what} has schema version {found}, this longsplice knows {known}; upgrade longsplice"
+        )
         self.found = found
         self.known = known
 

@@ -186,7 +186,13 @@ def batch_effects(events: Sequence[Event]) -> Effects:
 
 
 _INDEX: Final = {name: i for i, name in enumerate(Counters._fields)}
-_USAGE: Final = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens", "reasoning_tokens")
+_USAGE: Final = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_creation_tokens",
+    "reasoning_tokens",
+)
 
 
 def _tally(event: Event) -> list[tuple[str, int]]:
@@ -201,7 +207,11 @@ def _tally(event: Event) -> list[tuple[str, int]]:
         calls = len(message.tool_calls) + ("function_call" in message.extra)
         found.append(("tool_calls", calls))
     usage = event.data.get("usage")
-    if event.kind is EventKind.SEGMENTED or event.kind is EventKind.SUMMARY_REJECTED or event.kind is EventKind.SUMMARY_OFFERED:
+    if (
+        event.kind is EventKind.SEGMENTED
+        or event.kind is EventKind.SUMMARY_REJECTED
+        or event.kind is EventKind.SUMMARY_OFFERED
+    ):
         return found + _tally_summary(event.data)
     if usage is not None:
         found += [("billed_calls", 1), *((k, usage.get(k) or 0) for k in _USAGE)]
@@ -231,7 +241,12 @@ def _tally_summary(data: Mapping[str, Any]) -> list[tuple[str, int]]:
 
 def encode_event(event: Event) -> str:
     """The stored body: JSON without id, seq and cumulative tokens, which the store keeps beside it."""
-    body: dict[str, Any] = {"v": EVENT_SCHEMA, "kind": event.kind, "at": event.at.isoformat(), "origin": event.origin}
+    body: dict[str, Any] = {
+        "v": EVENT_SCHEMA,
+        "kind": event.kind,
+        "at": event.at.isoformat(),
+        "origin": event.origin,
+    }
     if event.tokens:
         body["tokens"] = event.tokens
     if event.message is not None:

@@ -22,7 +22,17 @@ from uuid import UUID
 
 from .errors import InvalidMessage
 
-__all__ = ["ROLES", "Content", "Message", "ToolCall", "as_wire", "content_text", "dump_json", "jsonable", "result_text"]
+__all__ = [
+    "ROLES",
+    "Content",
+    "Message",
+    "ToolCall",
+    "as_wire",
+    "content_text",
+    "dump_json",
+    "jsonable",
+    "result_text",
+]
 
 ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 """Roles of Chat Completions; `function` is the older form of `tool`."""
@@ -80,7 +90,9 @@ class ToolCall:
         kind = call.get("type") or "function"
         body = call.get(kind)
         if not isinstance(kind, str) or not isinstance(body, Mapping):
-            raise InvalidMessage(f"tool call of type {kind!r} has no {kind!r} object; send {{'id', 'type', 'function'}}")
+            raise InvalidMessage(
+                f"tool call of type {kind!r} has no {kind!r} object; send {{'id', 'type', 'function'}}"
+            )
         body = cast("Mapping[str, Any]", body)
         call_id, name = call.get("id"), body.get("name")
         if not isinstance(call_id, str) or not call_id or not isinstance(name, str) or not name:
@@ -120,7 +132,10 @@ class Message:
     def to_wire(self) -> dict[str, Any]:
         """A fresh mapping, ready to send. `content` is always present."""
         content = self.content
-        wire: dict[str, Any] = {"role": self.role, "content": list(content) if isinstance(content, tuple) else content}
+        wire: dict[str, Any] = {
+            "role": self.role,
+            "content": list(content) if isinstance(content, tuple) else content,
+        }
         if self.name is not None:
             wire["name"] = self.name
         if self.tool_calls:
@@ -177,7 +192,9 @@ def as_wire(value: object) -> Mapping[str, Any]:
         dumped = dump(exclude_none=True)
         if isinstance(dumped, Mapping):
             return cast("Mapping[str, Any]", dumped)
-    raise InvalidMessage(f"expected a message mapping such as {{'role': 'user', 'content': '...'}}, got {type(value).__name__}")
+    raise InvalidMessage(
+        f"expected a message mapping such as {{'role': 'user', 'content': '...'}}, got {type(value).__name__}"
+    )
 
 
 def _read_content(content: object, role: str) -> Content:
@@ -190,7 +207,9 @@ def _read_content(content: object, role: str) -> Content:
         parts = [jsonable(part) for part in cast("Sequence[object]", content)]
         for part in parts:
             if not isinstance(part, dict) or not isinstance(cast("dict[str, Any]", part).get("type"), str):
-                raise InvalidMessage(f"a content part must be an object with a 'type', got {str(part)[:80]!r}")
+                raise InvalidMessage(
+                    f"a content part must be an object with a 'type', got {str(part)[:80]!r}"
+                )
             text = cast("dict[str, Any]", part).get("text")
             if isinstance(text, str):
                 _check_text(text, f"{role} content part")
@@ -217,7 +236,11 @@ def content_text(content: object) -> str:
         return content
     if not isinstance(content, Sequence):
         return ""
-    texts = [cast("Mapping[str, Any]", part).get("text") for part in cast("Sequence[object]", content) if isinstance(part, Mapping)]
+    texts = [
+        cast("Mapping[str, Any]", part).get("text")
+        for part in cast("Sequence[object]", content)
+        if isinstance(part, Mapping)
+    ]
     return "\n".join(text for text in texts if isinstance(text, str))
 
 
@@ -251,7 +274,11 @@ def jsonable(value: Any, _seen: tuple[int, ...] = ()) -> Any:
     if isinstance(value, str) and not isinstance(value, Enum):
         return value if value.isascii() else value.encode("utf-8", "replace").decode()
     if isinstance(value, float):
-        return value if math.isfinite(value) else ("NaN" if math.isnan(value) else f"{'-' * (value < 0)}Infinity")
+        return (
+            value
+            if math.isfinite(value)
+            else ("NaN" if math.isnan(value) else f"{'-' * (value < 0)}Infinity")
+        )
     if id(value) in _seen:
         return {"$cycle": True}
     seen = (*_seen, id(value))
@@ -295,4 +322,7 @@ def _opaque(value: object) -> dict[str, str]:
         text = repr(value)
     except Exception:  # noqa: BLE001 - a foreign __repr__ may raise anything; the type is still worth keeping
         text = "repr() failed"
-    return {"$type": f"{type(value).__module__}.{type(value).__qualname__}", "$repr": text.encode("utf-8", "replace").decode()[:1000]}
+    return {
+        "$type": f"{type(value).__module__}.{type(value).__qualname__}",
+        "$repr": text.encode("utf-8", "replace").decode()[:1000],
+    }

@@ -197,7 +197,9 @@ def fullness(head: Head, limits: Limits, *, fixed_tokens: int, ratio: float, mod
     return int(ratio * (raw + fixed_tokens))
 
 
-def due(head: Head, policy: Policy, limits: Limits, full: int, *, turn_is_open: bool = False) -> Trigger | None:
+def due(
+    head: Head, policy: Policy, limits: Limits, full: int, *, turn_is_open: bool = False
+) -> Trigger | None:
     """Why a segmentation is due, from the head alone; `None` if it is not.
 
     It is never due before a new message came since the segment was opened or a

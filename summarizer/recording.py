@@ -13,7 +13,17 @@ from .messages import Message, ToolCall, as_wire, dump_json, jsonable, result_te
 from .meter import Calibration, TokenCounter, Usage, cost_of, message_tokens, price_for, price_table_id
 from .stores.protocol import Head
 
-__all__ = ["LONG_TEXT", "PICO", "Answer", "Recorder", "read_answer", "report_of"]
+__all__ = [
+    "LONG_TEXT",
+    "PICO",
+    "Answer",
+    "Recorder",
+    "is_long",
+    "read_answer",
+    "report_of",
+    "role_of",
+    "row_of",
+]
 
 PICO: Final = 10**12
 """Money is stored in whole picodollars (1e-12 USD)."""
@@ -74,7 +84,9 @@ class Recorder:
         self._count = 0
         self._keyed = None if idempotency_key is None else keyed_ids(idempotency_key)
 
-    def message(self, message: Message, *, tokens: int | None = None, data: Mapping[str, Any] | None = None) -> Event:
+    def message(
+        self, message: Message, *, tokens: int | None = None, data: Mapping[str, Any] | None = None
+    ) -> Event:
         """The event of one message; `tokens` if the host knows its content tokens already."""
         if tokens is None:
             tokens = self.weigh(message)
@@ -109,12 +121,13 @@ class Recorder:
         self,
         tool_name: str,
         arguments: object,
+        *,
         result: object,
         error: BaseException | str | None,
         tool_call_id: str | None,
         metadata: Mapping[str, Any] | None,
     ) -> list[Event]:
-        """A tool's result, behind the call that it answers; the call is made up unless an id names an open one.
+        """A tool's result behind its call, which is made up unless an id names an open one.
 
         A result that is no JSON value is stored as `messages.jsonable` documents.
         """
@@ -133,7 +146,9 @@ class Recorder:
         call_id = tool_call_id
         if call_id is None:
             call_id = f"call_{new_event_id() if self._keyed is None else self._keyed(self._count)}"
-            text = arguments if isinstance(arguments, str) else dump_json({} if arguments is None else arguments)
+            text = (
+                arguments if isinstance(arguments, str) else dump_json({} if arguments is None else arguments)
+            )
             call = ToolCall(call_id, tool_name, result_text(text))
             events.append(self.message(Message("assistant", None, (call,)), data={"synthetic": True}))
         events.append(self.message(Message("tool", content, tool_call_id=call_id), data=data))
@@ -156,6 +171,26 @@ class Recorder:
         event_id = new_event_id() if self._keyed is None else self._keyed(self._count)
         self._count += 1
         return Event(kind, event_id, self._clock(), origin, tokens, message, data)
+
+
+def is_long(message: Message) -> bool:
+    """Whether counting the message is worth a thread."""
+    content = message.content
+    return len(content if isinstance(content, str) else message.text) > LONG_TEXT
+
+
+def row_of(event: Event) -> dict[str, Any]:
+    """A message event as a row of the conversation: wire shape, `seq`, `at`, and its metadata.
+
+    Raises:
+        ValueError: The event carries no message.
+    """
+    if event.message is None:
+        raise ValueError(f"event {event.event_id!r} of kind {event.kind.value!r} carries no message")
+    row = event.message.to_wire() | {"seq": event.seq, "at": event.at.isoformat()}
+    if metadata := event.data.get("metadata"):
+        row["metadata"] = metadata
+    return row
 
 
 def report_of(answer: Answer, head: Head, *, model: str | None, raw: int) -> dict[str, Any] | None:
@@ -185,21 +220,37 @@ def report_of(answer: Answer, head: Head, *, model: str | None, raw: int) -> dic
     }
 
 
-def read_answer(response: object, *, usage: object = None, model: str | None = None) -> Answer:
+def role_of(value: object) -> str | None:
+    """The role a message-like value names; `None` for text and for whole responses."""
+    role = as_wire(value).get("role") if not isinstance(value, str) and hasattr(value, "__iter__") else None
+    if role is None:
+        role = getattr(value, "role", None)
+    return role if isinstance(role, str) else None
+
+
+def read_answer(
+    response: object,
+    *,
+    usage: object = None,
+    model: str | None = None,
+    tool_calls: Sequence[object] | None = None,
+) -> Answer:
     """Take the assistant's message, its usage and model out of a response.
 
     Args:
-        response: Text; a message mapping; a Chat Completions response as a mapping or an object (OpenAI, litellm);
-            an object with `content`.
+        response: Text; a message mapping; a Chat Completions response as a mapping or an object
+            (OpenAI, litellm); an object with `content`; content parts, or `None`.
         usage: Usage handed over beside it; goes before the response's own.
         model: The model's name; goes before the response's own.
+        tool_calls: Calls of the answer, in wire shape, beside text, parts or `None`.
 
     Raises:
         InvalidMessage: Nothing in it can be read as an assistant message.
         InvalidSetting: Usage with a negative number.
     """
-    if isinstance(response, str):
-        return Answer(Message.from_wire({"role": "assistant", "content": response}), Usage.from_response(usage), model)
+    if response is None or isinstance(response, str | list):
+        wire = {"role": "assistant", "content": cast("object", response), "tool_calls": tool_calls}
+        return Answer(Message.from_wire(wire), Usage.from_response(usage), model)
     wire = _answer_wire(response)
     reported = Usage.from_response(usage) if usage is not None else Usage.from_response(response)
     named = wire.get("model") if "choices" in wire else None
@@ -234,7 +285,10 @@ def _answer_message(wire: Mapping[str, Any]) -> Message:
 def _billing(usage: Usage, model: str | None, provider: str | None) -> dict[str, Any]:
     price = price_for(model, provider)
     cost = None if price is None else cost_of(usage, price)
-    found: dict[str, Any] = {"usage": usage.to_dict(), "cost_pico": None if cost is None else int(cost * PICO)}
+    found: dict[str, Any] = {
+        "usage": usage.to_dict(),
+        "cost_pico": None if cost is None else int(cost * PICO),
+    }
     if cost is not None:
         found["prices"] = price_table_id()
     return found

@@ -21,7 +21,15 @@ from .events import Event, EventKind, Origin, new_event_id
 from .meter import TokenCounter
 from .policy import Limits, Plan, Policy, Skip, Trigger, plan
 from .stores.protocol import EventStore, Head, Loaded, Owner
-from .summary import ExtractiveSummarizer, Summarizer, Summary, SummaryOutcome, SummaryRequest, extract, summarize
+from .summary import (
+    ExtractiveSummarizer,
+    Summarizer,
+    Summary,
+    SummaryOutcome,
+    SummaryRequest,
+    extract,
+    summarize,
+)
 from .telemetry import log
 from .units import is_running
 
@@ -86,7 +94,9 @@ class Segmentation:
         """Whether a summary may take longer than reading its input."""
         return not isinstance(self.summarizer, ExtractiveSummarizer)
 
-    async def run(self, trigger: Trigger, *, preempt: bool = False, extractive: bool = False) -> SegmentationOutcome:
+    async def run(
+        self, trigger: Trigger, *, preempt: bool = False, extractive: bool = False
+    ) -> SegmentationOutcome:
         """Segment now.
 
         Args:
@@ -157,9 +167,13 @@ class Segmentation:
     async def _skip(self, head: Head, skip: Skip, trigger: Trigger) -> SegmentationOutcome:
         if trigger is not Trigger.MANUAL:
             data = {"reason_code": skip.reason_code, "trigger": trigger.value}
-            event = replace(self._event(EventKind.SKIPPED, data), event_id=f"skip.{head.index}.{head.message_seq}")
+            event = replace(
+                self._event(EventKind.SKIPPED, data), event_id=f"skip.{head.index}.{head.message_seq}"
+            )
             await self.store.append(self.owner, self.conversation_id, [event])
-        log.info("segment.skipped", session_id=head.session_id, reason_code=skip.reason_code, trigger=trigger.value)
+        log.info(
+            "segment.skipped", session_id=head.session_id, reason_code=skip.reason_code, trigger=trigger.value
+        )
         return SegmentationOutcome("skipped", head.session_id, skip.reason_code, skip.detail)
 
     async def _request(self, loaded: Loaded, planned: Plan) -> SummaryRequest:
@@ -186,7 +200,7 @@ class Segmentation:
         )
 
     async def _offer(self, written: SummaryOutcome, conflict: StoreConflict) -> SegmentationOutcome:
-        """Somebody else handed over first: adopt their child, keep what a model brought for the next summary."""
+        """Somebody else was faster: adopt their child, keep what a model brought."""
         stale = isinstance(conflict, StaleFence)
         log.info("segment.conflict_lost", conversation_id=self.conversation_id, stale_fence=stale)
         if written.calls:
@@ -227,9 +241,9 @@ class Flights:
     """Segmentations under way in this process: one a conversation, held per event loop."""
 
     def __init__(self) -> None:
-        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[object, asyncio.Task[SegmentationOutcome]]] = (
-            WeakKeyDictionary()
-        )
+        self._loops: WeakKeyDictionary[
+            asyncio.AbstractEventLoop, dict[object, asyncio.Task[SegmentationOutcome]]
+        ] = WeakKeyDictionary()
 
     def start(
         self, key: object, work: Callable[[], Coroutine[Any, Any, SegmentationOutcome]]

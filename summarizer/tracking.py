@@ -12,6 +12,7 @@ from .recording import read_answer
 from .session import SessionManager
 from .stats import SessionStats
 from .stores.protocol import EventStore, Owner
+from .summary import SummarizerSpec
 
 __all__ = [
     "get_conversation_history",
@@ -38,7 +39,7 @@ async def track_conversation(
     token_threshold: float | None = None,
     max_turns_per_segment: int | None = None,
     idempotency_key: str | None = None,
-    summarizer: object = None,
+    summarizer: SummarizerSpec = None,
     create: bool = True,
 ) -> str:
     """Record one turn, and keep the conversation within bounds.
@@ -80,15 +81,8 @@ async def track_conversation(
         summarizer=summarizer,
         create=create,
     )
-    return await manager.turn(
-        user_message,
-        ai_response,
-        model=model,
-        provider=provider,
-        usage=usage,
-        metadata=metadata,
-        idempotency_key=idempotency_key,
-    )
+    turn: dict[str, Any] = {"usage": usage, "metadata": metadata, "idempotency_key": idempotency_key}
+    return await manager.turn(user_message, ai_response, model=model, provider=provider, **turn)
 
 
 async def track_infinite_conversation(
@@ -98,21 +92,26 @@ async def track_infinite_conversation(
     provider: str | None = None,
     session_id: str | None = None,
     *,
+    usage: object = None,
+    metadata: Mapping[str, Any] | None = None,
     token_threshold: float | None = None,
+    idempotency_key: str | None = None,
     **options: Any,
 ) -> str:
-    """`track_conversation` for chats without end: segments at 4,000 tokens unless told or stored otherwise."""
-    manager_options = {k: options.pop(k) for k in ("store", "owner", "summarizer", "create") if k in options}
+    """`track_conversation` for chats without end: 4,000 tokens a segment, unless told or stored otherwise.
+
+    `options` are those of `SessionManager`.
+    """
     manager = SessionManager(
         session_id,
         model=model,
         infinite_context=True,
         token_threshold=token_threshold,
-        max_turns_per_segment=options.pop("max_turns_per_segment", None),
         default_threshold=INFINITE_THRESHOLD,
-        **manager_options,
+        **options,
     )
-    return await manager.turn(user_message, ai_response, model=model, provider=provider, **options)
+    turn: dict[str, Any] = {"usage": usage, "metadata": metadata, "idempotency_key": idempotency_key}
+    return await manager.turn(user_message, ai_response, model=model, provider=provider, **turn)
 
 
 async def track_llm_call(
@@ -143,9 +142,7 @@ async def track_llm_call(
     Raises:
         Exception: Whatever `llm_function` raises; the user's message is kept.
     """
-    manager = SessionManager(
-        session_id, model=model, **{"default_threshold": TRACKED_SHARE, **options}
-    )
+    manager = SessionManager(session_id, model=model, default_threshold=TRACKED_SHARE, **options)
     await manager.user_says(user_input)
     if inspect.iscoroutinefunction(llm_function):
         response = await llm_function(user_input)
@@ -170,7 +167,7 @@ async def track_tool_use(
     **options: Any,
 ) -> str:
     """Record a tool call with its outcome; the tip's session id. See `SessionManager.tool_used`."""
-    manager = SessionManager(session_id, **{"default_threshold": TRACKED_SHARE, **options})
+    manager = SessionManager(session_id, default_threshold=TRACKED_SHARE, **options)
     return await manager.tool_used(
         tool_name,
         arguments,

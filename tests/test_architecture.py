@@ -31,6 +31,8 @@ ROOMS = (
     "stats",
     "segmentation",
     "conversation",
+    "gauge",
+    "access",
     "tool_calls",
     "session",
     "tracking",

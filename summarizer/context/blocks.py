@@ -65,7 +65,9 @@ def arrange(events: Sequence[Event]) -> list[Block]:
         else:
             opens = message.role == "user"
             event = events[i]
-            blocks.append(Block((message.to_wire(),), event.tokens + MESSAGE_FRAME, event.seq, event.seq, opens))
+            blocks.append(
+                Block((message.to_wire(),), event.tokens + MESSAGE_FRAME, event.seq, event.seq, opens)
+            )
     return blocks
 
 
@@ -84,7 +86,12 @@ def _first_after(users: Sequence[int], i: int) -> int | None:
 
 
 def _round(
-    events: Sequence[Event], i: int, message: Message, pairing: Pairing, users: Sequence[int], placed: dict[int, int]
+    events: Sequence[Event],
+    i: int,
+    message: Message,
+    pairing: Pairing,
+    users: Sequence[int],
+    placed: dict[int, int],
 ) -> Block:
     found = pairing.results[i]
     stand_in = PENDING if _first_after(users, i) is None else INTERRUPTED

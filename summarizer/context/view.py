@@ -148,7 +148,9 @@ def _context(
         "framing": framing,
     }
     tokens = math.ceil(sum(parts.values()) * ratio)
-    return Context(messages, session_id, events[-1].seq if events else 0, tokens, parts, ratio, budget, omitted)
+    return Context(
+        messages, session_id, events[-1].seq if events else 0, tokens, parts, ratio, budget, omitted
+    )
 
 
 def _fixed_tokens(frame: Frame) -> int:
@@ -181,7 +183,10 @@ def _fit(
         clipped = _clip(kept[-1], excess, count)
         if clipped is None:
             return None
-        omitted = (*omitted, Omission("clipped", clipped.first_seq, clipped.last_seq, kept[-1].tokens - clipped.tokens))
+        omitted = (
+            *omitted,
+            Omission("clipped", clipped.first_seq, clipped.last_seq, kept[-1].tokens - clipped.tokens),
+        )
         kept[-1] = clipped
     return kept, omitted
 
@@ -237,12 +242,18 @@ def _clip(block: Block, excess: int, count: Callable[[str], int]) -> Block | Non
         keep = max(_CLIP_FLOOR, int(len(text) * left / max(1, size)))
         while keep < len(text):
             half = keep // 2
-            short = text[:half] + _CLIPPED.format(len(text) - 2 * half, block.first_seq) + text[len(text) - half :]
+            short = (
+                text[:half]
+                + _CLIPPED.format(len(text) - 2 * half, block.first_seq)
+                + text[len(text) - half :]
+            )
             if size - count(short) >= excess - saved or keep <= _CLIP_FLOOR:
                 messages[i]["content"] = short
                 saved += max(0, size - count(short))
                 break
             keep = max(_CLIP_FLOOR, keep * 3 // 4)
         if saved >= excess:
-            return Block(tuple(messages), block.tokens - saved, block.first_seq, block.last_seq, block.opens_turn)
+            return Block(
+                tuple(messages), block.tokens - saved, block.first_seq, block.last_seq, block.opens_turn
+            )
     return None

@@ -272,7 +272,9 @@ class EventStore(Protocol):
         """Events of `(after_seq, until_seq]` over all segments, oldest first, at most `limit`."""
         ...
 
-    async def segments(self, owner: Owner, conversation_id: str, *, summaries: bool = False) -> tuple[Segment, ...]:
+    async def segments(
+        self, owner: Owner, conversation_id: str, *, summaries: bool = False
+    ) -> tuple[Segment, ...]:
         """The chain, oldest first; with their summary records if asked."""
         ...
 
@@ -306,7 +308,7 @@ class EventStore(Protocol):
         fence: int,
         events: Sequence[Event],
     ) -> Head:
-        """Hand over: close session `index` at `cut`, open `index + 1` at `cut + 1`, append `events`; one transaction.
+        """Hand over, in one transaction: close session `index` at `cut`, open the next, append `events`.
 
         The new head has `start_seq = cut + 1`, `start_tokens` = the cumulative tokens at
         `cut`, `opened_seq` = seq of the first of `events` (the `segment.created` event), `opened_turns` =

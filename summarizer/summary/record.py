@@ -268,5 +268,3 @@ class SummaryOutcome:
     calls: tuple[ModelCall, ...] = ()
     rejections: tuple[Rejection, ...] = ()
     notes: Mapping[str, int] = field(default_factory=dict[str, int])
-
-

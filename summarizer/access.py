@@ -1,0 +1,213 @@
+"""Getting at a conversation: opened, created by a write, written, brought up to date, through the cache."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from . import config
+from .conversation import Conversation, cache_of
+from .errors import SessionExists, SessionNotFound
+from .events import Event, EventKind
+from .gauge import counter_of
+from .meter import TokenCounter, counter_for_model
+from .policy import Policy
+from .recording import Recorder
+from .stores import default_store, open_store
+from .stores.protocol import EventStore, Owner
+
+__all__ = ["Access", "Founding"]
+
+
+@dataclass(frozen=True, slots=True)
+class Founding:
+    """What a conversation is created with.
+
+    Attributes:
+        model: The host's model; it fixes the counter.
+        metadata: JSON values.
+        policy: The policy as given.
+        infinite_context: As given.
+    """
+
+    model: str | None
+    metadata: Mapping[str, Any] | None
+    policy: Policy | None
+    infinite_context: bool | None
+
+    def settings(self, counter: TokenCounter, system_prompt: str | None) -> dict[str, Any]:
+        """The settings of a new conversation."""
+        return {
+            "v": 1,
+            "counter": counter.name,
+            **_prompt_settings(counter, system_prompt),
+            "model": self.model,
+            "metadata": dict(self.metadata or {}),
+            "infinite_context": self.infinite_context,
+            "policy": (self.policy or Policy()).to_dict(),
+        }
+
+
+class Access:
+    """One conversation in one store.
+
+    Args:
+        session_id: The id held.
+        store: A store, a URL, or `None` for the default.
+        owner: The owner.
+        fresh: The id was made here, so that nobody else can have it.
+        create: Whether a write may create the conversation.
+        founding: What it is created with.
+        system_prompt: As given; replaces a stored one at the first write.
+    """
+
+    def __init__(
+        self,
+        session_id: str,
+        store: EventStore | str | None,
+        owner: Owner,
+        *,
+        fresh: bool,
+        create: bool,
+        founding: Founding,
+        system_prompt: str | None,
+    ) -> None:
+        self.session_id = session_id
+        self.root, index = config.parse_session_id(session_id)
+        self.owner = owner
+        self.fresh = fresh
+        self.system_prompt = system_prompt
+        self._create = create and not index
+        self._founding = founding
+        self._given = store
+        self._private: EventStore | None = None
+        self._conversation: Conversation | None = None
+
+    @property
+    def store(self) -> EventStore:
+        """The store; a URL is opened once per process and loop, `memory://` once per manager."""
+        given = self._given
+        if given is None or (isinstance(given, str) and given != "memory://"):
+            return default_store(given)
+        if isinstance(given, str):
+            self._private = self._private or open_store(given)
+            return self._private
+        return given
+
+    @property
+    def seen(self) -> Conversation | None:
+        """The conversation as this manager last saw it."""
+        return self._conversation
+
+    async def open(self, *, write: bool) -> Conversation:
+        """The conversation's state: at hand, loaded, or (for a write) created.
+
+        Raises:
+            SessionNotFound: It is not there, and this may not create it.
+        """
+        conversation = self._conversation or cache_of(self.store).get(self.owner, self.root)
+        if conversation is None or self._beyond(conversation):
+            conversation = await self._load_or_create(write=write)
+        self._conversation = conversation
+        if write and (changes := self._changes(conversation)):
+            await self.change_settings(lambda _: changes)
+        return conversation
+
+    async def append(self, build: Callable[[Conversation], list[Event]]) -> tuple[Conversation, list[Event]]:
+        """Write what `build` makes for the conversation; one round trip once the conversation is open."""
+        conversation = await self.open(write=True)
+        events = build(conversation)
+        try:
+            await self._append(conversation, events)
+        except SessionNotFound:
+            # What this process remembers has expired in the store: begin anew, where that is allowed.
+            self._forget()
+            if not self._create:
+                raise
+            conversation = await self.open(write=True)
+            await self._append(conversation, events)
+        return conversation, events
+
+    async def refresh(self, conversation: Conversation) -> Conversation:
+        """Bring the state up to date: one round trip, for what is new."""
+        after = conversation.resume_seq
+        loaded = await self.store.load(self.owner, self.session_id, after_seq=after)
+        if not conversation.absorb_load(loaded, after):
+            conversation.absorb_load(await self.store.load(self.owner, self.session_id), None)
+        cache_of(self.store).keep(self.owner, self.root, conversation)
+        return conversation
+
+    async def change_settings(self, changes_to: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
+        """Change the stored settings, as they are now in the store."""
+        conversation = await self.refresh(await self.open(write=False))
+        settings = {**conversation.settings, **changes_to(conversation.settings)}
+        if settings == conversation.settings:
+            return
+        event = Recorder(counter_of(conversation), None).record(EventKind.SETTINGS, {"settings": settings})
+        await self._append(conversation, [event])
+        await self.refresh(conversation)
+
+    async def set_system_prompt(self, system_prompt: str | None) -> None:
+        """Replace the system prompt, creating the conversation if need be."""
+        self.system_prompt = system_prompt
+        counter = counter_of(await self.open(write=True))
+        await self.change_settings(lambda _: _prompt_settings(counter, system_prompt))
+
+    async def _append(self, conversation: Conversation, events: list[Event]) -> None:
+        appended = await self.store.append(
+            self.owner, self.session_id, events, after_seq=conversation.known_seq
+        )
+        conversation.absorb_append(appended, events)
+        cache_of(self.store).keep(self.owner, self.root, conversation)
+
+    async def _load_or_create(self, *, write: bool) -> Conversation:
+        if write and self._create and self.fresh:
+            return await self._found()
+        try:
+            loaded = await self.store.load(self.owner, self.session_id)
+        except SessionNotFound:
+            if not (write and self._create):
+                raise
+            try:
+                return await self._found()
+            except SessionExists:  # another worker was faster
+                loaded = await self.store.load(self.owner, self.session_id)
+        conversation = Conversation.of(loaded)
+        cache_of(self.store).keep(self.owner, self.root, conversation)
+        return conversation
+
+    async def _found(self) -> Conversation:
+        counter = counter_for_model(self._founding.model or config.DEFAULT_TOKEN_MODEL)
+        await asyncio.to_thread(counter.load)
+        settings = self._founding.settings(counter, self.system_prompt)
+        head = await self.store.create(self.owner, self.root, settings)
+        self.fresh = False
+        conversation = Conversation(head, settings, 0, None, 0, 0)
+        cache_of(self.store).keep(self.owner, self.root, conversation)
+        return conversation
+
+    def _changes(self, conversation: Conversation) -> dict[str, Any]:
+        """What the constructor was given and the stored settings have otherwise."""
+        settings, prompt = conversation.settings, self.system_prompt
+        changes: dict[str, Any] = {}
+        if prompt is not None and prompt != settings["system_prompt"]:
+            changes = _prompt_settings(counter_of(conversation), prompt)
+        metadata = self._founding.metadata
+        if metadata and not metadata.items() <= settings["metadata"].items():
+            changes["metadata"] = {**settings["metadata"], **metadata}
+        return changes
+
+    def _beyond(self, conversation: Conversation) -> bool:
+        """Whether the held id is newer than the tip that this process knows."""
+        return config.parse_session_id(self.session_id)[1] > conversation.head.index
+
+    def _forget(self) -> None:
+        cache_of(self.store).drop(self.owner, self.root)
+        self._conversation = None
+
+
+def _prompt_settings(counter: TokenCounter, system_prompt: str | None) -> dict[str, Any]:
+    tokens = counter.count(system_prompt) if system_prompt else 0
+    return {"system_prompt": system_prompt, "system_tokens": tokens}

@@ -1,0 +1,175 @@
+"""How a conversation measures up to a host's model: limits, budget, ratio, and the request itself. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from . import config
+from .context import Context, Frame, build_context
+from .conversation import Conversation
+from .meter import (
+    TokenCounter,
+    context_window,
+    counter_for_model,
+    counter_named,
+    max_output_tokens,
+    prior_ratio,
+    tool_tokens,
+)
+from .policy import Limits, Policy, Trigger, due, fullness, limits_of
+from .segmentation import seed_of
+
+__all__ = ["Gauge", "counter_of", "given_policy"]
+
+_NO_TRIGGERS: Final = Policy()
+
+
+class Gauge:
+    """What the host said of its model and its wishes, applied to a conversation.
+
+    Args:
+        model: The host's model, `None` if it did not say.
+        tools: Tool schemas of each request.
+        policy: The policy as given, `None` if none was.
+        default_threshold: The threshold where none is given or stored.
+        infinite_context: On, off, or `None` for as stored.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str | None,
+        tools: Sequence[Mapping[str, Any]] | None,
+        policy: Policy | None,
+        default_threshold: float | None,
+        infinite_context: bool | None,
+    ) -> None:
+        self.model = model
+        self.policy = policy
+        self.infinite_context = infinite_context
+        self._tools = tools
+        self._default = Policy(token_threshold=default_threshold)
+        self._limits: tuple[Policy, Limits] | None = None
+        self._tools_tokens: int | None = None
+
+    def model_of(self, conversation: Conversation | None) -> str | None:
+        """The model as given, else as stored."""
+        if self.model is not None or conversation is None:
+            return self.model
+        return conversation.settings["model"]
+
+    def policy_of(self, conversation: Conversation) -> Policy:
+        """The policy: as given, else as stored, else the default; `infinite_context` on or off."""
+        policy = self.policy or conversation.stored_policy
+        stored = conversation.settings["infinite_context"]
+        infinite = stored if self.infinite_context is None else self.infinite_context
+        if infinite is False:
+            return _NO_TRIGGERS if not policy.segments else policy.without_triggers()
+        if policy.segments:
+            return policy
+        if self._default.segments:
+            return self._default
+        return replace(policy, token_threshold=config.TRACKED_SHARE) if infinite else policy
+
+    def limits_of(self, policy: Policy) -> Limits:
+        """The policy in tokens of the host's model; looked up once."""
+        if self._limits is None or self._limits[0] != policy:
+            of_window = isinstance(policy.token_threshold, float)
+            model = self.model or (config.DEFAULT_TOKEN_MODEL if of_window else None)
+            window = context_window(model) if model else None
+            reply = max_output_tokens(model) if model else None
+            self._limits = (policy, limits_of(policy, window=window, reply=reply))
+        return self._limits[1]
+
+    def trigger(self, conversation: Conversation, *, turn_is_open: bool) -> Trigger | None:
+        """Why a segmentation is due, `None` if it is not; from the head alone."""
+        policy = self.policy_of(conversation)
+        if not policy.segments:
+            return None
+        limits = self.limits_of(policy)
+        full = 0
+        if limits.soft is not None:
+            full = fullness(
+                conversation.head,
+                limits,
+                fixed_tokens=self.fixed_tokens(conversation),
+                ratio=self.ratio_of(conversation),
+                model=self.model,
+            )
+        return due(conversation.head, policy, limits, full, turn_is_open=turn_is_open)
+
+    def fixed_tokens(self, conversation: Conversation) -> int:
+        """Raw tokens of system prompt and tool schemas."""
+        return conversation.settings["system_tokens"] + self.tools_tokens
+
+    @property
+    def tools_tokens(self) -> int:
+        """Raw tokens of the tool schemas; counted once."""
+        if self._tools_tokens is None:
+            counter = counter_for_model(self.model or config.DEFAULT_TOKEN_MODEL)
+            self._tools_tokens = tool_tokens(self._tools, counter) if self._tools else 0
+        return self._tools_tokens
+
+    def ratio_of(self, conversation: Conversation) -> float:
+        """The model's tokens per raw token; never below 1, so that a budget holds under both counts."""
+        model, report = self.model_of(conversation), conversation.head.report
+        if model is not None and counter_for_model(model).exact:
+            return 1.0
+        if report is not None and model in (None, report["model"]):
+            return max(1.0, report["ratio"])
+        return max(1.0, prior_ratio(model))
+
+    def window_budget(self, conversation: Conversation | None) -> int | None:
+        """The model's window less its reply; `None` where no model or window is known."""
+        model = self.model_of(conversation)
+        window = context_window(model) if model else None
+        if window is None:
+            return None
+        return window - min(
+            max_output_tokens(model) or config.REPLY_RESERVE, config.REPLY_RESERVE, window // 4
+        )
+
+    def request(self, conversation: Conversation, budget: int | None) -> Context:
+        """The request for the conversation's newest state."""
+        settings, head = conversation.settings, conversation.head
+        frame = Frame(
+            system_prompt=settings["system_prompt"],
+            system_tokens=settings["system_tokens"],
+            tools_tokens=self.tools_tokens,
+            seed=seed_of(conversation.summary),
+            seed_tokens=head.seed_tokens,
+        )
+        return build_context(
+            conversation.events,
+            session_id=head.session_id,
+            frame=frame,
+            budget=budget,
+            ratio=self.ratio_of(conversation),
+            count=counter_of(conversation).count,
+        )
+
+    def first_request(self, session_id: str, system_prompt: str | None, budget: int | None) -> Context:
+        """The request of a conversation to which nothing was written yet."""
+        count = counter_for_model(self.model or config.DEFAULT_TOKEN_MODEL).count
+        tokens = count(system_prompt) if system_prompt else 0
+        frame = Frame(system_prompt, tokens, self.tools_tokens)
+        return build_context([], session_id=session_id, frame=frame, budget=budget, count=count)
+
+
+def counter_of(conversation: Conversation) -> TokenCounter:
+    """The counter that was fixed when the conversation was created."""
+    return counter_named(conversation.settings["counter"])
+
+
+def given_policy(policy: Policy | None, threshold: float | None, max_turns: int | None) -> Policy | None:
+    """The policy with a threshold or turn count given beside it."""
+    if threshold is None and max_turns is None:
+        return policy
+    given = policy or Policy()
+    return replace(
+        given,
+        token_threshold=given.token_threshold if threshold is None else threshold,
+        max_turns=given.max_turns if max_turns is None else max_turns,
+    )
