@@ -1,6 +1,6 @@
 """Your own summarizer, in the two shapes there are, and what becomes of one that fails.
 
-    python examples/custom_summarizer.py
+python examples/custom_summarizer.py
 """
 
 import asyncio
@@ -27,17 +27,23 @@ class NewestMachine:
 
     async def summarize(self, request: SummaryRequest) -> Summary:
         summary = await ExtractiveSummarizer().summarize(request)
-        newest = next(e for e in reversed(request.events) if e.message is not None and e.message.role == "user")
-        assert newest.message is not None and newest.seq is not None
+        newest = next(
+            e for e in reversed(request.events) if e.message is not None and e.message.role == "user"
+        )
+        assert newest.message is not None
         found = re.search(r"machine \d+", newest.message.text)
         machine = found.group() if found else "no machine"
         added = Entry(
-            f"e{summary.next_entry}", EntryKind.FACT, f"Last ordered for: {machine}", (newest.seq,), Origin.USER
+            f"e{summary.next_entry}",
+            EntryKind.FACT,
+            f"Last ordered for: {machine}",
+            (newest.seq,),
+            Origin.USER,
         )
         return replace(summary, entries=(*summary.entries, added), next_entry=summary.next_entry + 1)
 
 
-def broken(messages: list[dict[str, Any]]) -> str:
+def broken(_: list[dict[str, Any]]) -> str:
     """Fails; rules write the summary instead, and the log says so."""
     raise RuntimeError("the summary service is down")
 

@@ -23,7 +23,8 @@ from .recording import Answer, Recorder, is_long, read_answer, report_of, role_o
 from .segmentation import Segmentation, SegmentationOutcome, flights, segment_at_hard_limit
 from .stats import SessionStats, stats_of
 from .stores.protocol import EventStore, Owner, Segment
-from .summary import Summarizer, SummarizerSpec, resolve_summarizer
+from .summary import Summarizer, resolve_summarizer
+from .summary.choose import SummarizerSpec
 from .telemetry import log
 from .units import open_calls
 

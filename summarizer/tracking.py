@@ -12,7 +12,7 @@ from .recording import read_answer
 from .session import SessionManager
 from .stats import SessionStats
 from .stores.protocol import EventStore, Owner
-from .summary import SummarizerSpec
+from .summary.choose import SummarizerSpec
 
 __all__ = [
     "get_conversation_history",

@@ -72,7 +72,10 @@ MODULE_LINES = 400
 FUNCTION_LINES = 60
 COMPLEXITY = 10
 
-LARGE: dict[str, int] = {}
+LARGE: dict[str, int] = {
+    # Two thirds are the docstrings and signatures of the calls that users make.
+    "summarizer/session.py": 531,
+}
 """Ratchet: `path` (lines), `path::function` (lines) or `path::function complexity`, and what it has today."""
 
 BROAD_EXCEPTS: dict[str, str] = {

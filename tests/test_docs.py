@@ -67,14 +67,23 @@ def command_of(line: str) -> list[str]:
     if words[:3] == ["python3", "run.py", "demo"]:
         return [sys.executable, "-m", "summarizer.cli", "demo", *words[3:]]
     assert words[0] == "python", f"the docs show {line!r}; this test knows `python` and `python3 run.py demo`"
-    return [sys.executable, *(str(ROOT / word) if word.startswith("examples/") else word for word in words[1:])]
+    return [
+        sys.executable,
+        *(str(ROOT / word) if word.startswith("examples/") else word for word in words[1:]),
+    ]
 
 
 @functools.cache
 def output_of(line: str, folder: Path) -> str:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "LONGSPLICE_STORE": f"sqlite:///{folder}/docs.db"}
     done = subprocess.run(
-        command_of(line), cwd=folder, env=environment, capture_output=True, text=True, timeout=100
+        command_of(line),
+        check=False,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
     )
 
     assert done.returncode == 0, done.stderr
@@ -122,4 +131,7 @@ def tests_named(text: str) -> list[tuple[str, str]]:
 
 
 def is_test(file: Path, name: str) -> bool:
-    return file.exists() and re.search(rf"^(async )?def {name}\(", file.read_text("utf-8"), re.MULTILINE) is not None
+    return (
+        file.exists()
+        and re.search(rf"^(async )?def {name}\(", file.read_text("utf-8"), re.MULTILINE) is not None
+    )

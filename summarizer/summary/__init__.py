@@ -4,7 +4,7 @@ Rules always fill the ledger; a model, where there is one, may amend it within t
 Never here: storing, or changing the log.
 """
 
-from .choose import SummarizerSpec, resolve_summarizer
+from .choose import resolve_summarizer
 from .extractive import ExtractiveSummarizer, extract
 from .ladder import LlmSummarizer, summarize
 from .record import (
@@ -30,7 +30,6 @@ __all__ = [
     "ModelCall",
     "Rejection",
     "Summarizer",
-    "SummarizerSpec",
     "Summary",
     "SummaryOutcome",
     "SummaryRequest",

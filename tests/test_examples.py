@@ -1,0 +1,179 @@
+"""The examples, run as a user would run them."""
+
+import asyncio
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from summarizer import SessionManager, get_session_stats, open_store
+from tests import redis_servers
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
+REQUESTS = 40
+READY_S = 60.0
+
+
+def environment(**settings: str) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), **settings}
+
+
+def run(script: str, *arguments: str, folder: Path) -> str:
+    """Run an example in `folder`; what it printed."""
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / script), *arguments],
+        check=False,
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_example_is_tested() -> None:
+    """A new example gets a test here."""
+    text = Path(__file__).read_text("utf-8")
+
+    assert [path.name for path in EXAMPLES.glob("*.py") if path.stem not in text] == []
+
+
+async def test_the_endless_chat_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    """The scripted chat opens child sessions, keeps its context small, and continues under its id."""
+    first = await asyncio.to_thread(run, "endless_chat.py", "--chat", "trip", folder=tmp_path)
+    again = await asyncio.to_thread(run, "endless_chat.py", "--chat", "trip", "--turns", "5", folder=tmp_path)
+    stats = await get_session_stats("trip", store=f"sqlite:///{tmp_path}/chat.db")
+    largest = re.search(r"largest context sent: (\d+)", first)
+
+    assert "messages 120," in first
+    assert "messages 130," in again
+    assert stats.session_segments >= 5
+    assert largest is not None
+    assert int(largest.group(1)) < 900
+
+
+async def test_custom_summarizers_are_adopted_or_replaced(tmp_path: Path) -> None:
+    """A function and an object write the summary; one that fails leaves it to the rules."""
+    printed = await asyncio.to_thread(run, "custom_summarizer.py", folder=tmp_path)
+
+    assert "== first_sentences: written by custom" in printed
+    assert "== NewestMachine: written by custom" in printed
+    assert "== broken: written by extractive" in printed
+
+
+@contextlib.contextmanager
+def workers(store: str, folder: Path, *, count: int = 2) -> Iterator[str]:
+    """The FastAPI example under uvicorn; its address."""
+    port = redis_servers.free_port()
+    with (folder / "uvicorn.log").open("w") as log:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "uvicorn", "fastapi_chat:app", "--app-dir", str(EXAMPLES)),
+                *("--workers", str(count), "--port", str(port), "--log-level", "warning"),
+            ],
+            cwd=folder,
+            env=environment(LONGSPLICE_STORE=store, CHAT_THRESHOLD="500"),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@contextlib.asynccontextmanager
+async def connections(address: str, *, each: int) -> AsyncIterator[list[Any]]:
+    """Clients with one open connection each, `each` of them to each of the two workers."""
+    import httpx
+
+    held: dict[int, list[httpx.AsyncClient]] = {}
+    deadline = time.monotonic() + READY_S
+    async with contextlib.AsyncExitStack() as stack:
+        while sorted(len(clients) for clients in held.values())[-2:] != [each, each]:
+            assert time.monotonic() < deadline, f"connections to each worker: {[*map(len, held.values())]}"
+            one = httpx.Limits(max_connections=1)
+            new = [httpx.AsyncClient(base_url=address, trust_env=False, limits=one) for _ in range(8)]
+            for client in new:
+                await stack.enter_async_context(client)
+            looks = await asyncio.gather(*(client.get("/health") for client in new), return_exceptions=True)
+            for client, look in zip(new, looks, strict=True):
+                clients = (
+                    held.setdefault(look.json()["worker"], []) if isinstance(look, httpx.Response) else None
+                )
+                if clients is not None and len(clients) < each:
+                    clients.append(client)
+                else:
+                    await client.aclose()
+            await asyncio.sleep(0.02)
+        yield [client for clients in held.values() for client in clients]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sqlite", "redis"])
+async def test_two_workers_lose_nothing(kind: str, tmp_path: Path) -> None:
+    """40 requests at once on one conversation, over two processes: every turn is there, whole and once."""
+    pytest.importorskip("fastapi")
+    pytest.importorskip("httpx")
+    pytest.importorskip("uvicorn")
+    store = f"sqlite:///{tmp_path}/chats.db" if kind == "sqlite" else redis_servers.shared("valkey").url
+    owner, chat = f"ana-{tmp_path.name}", "trip"
+
+    async def say(client: Any, n: int) -> Any:
+        text = (
+            f"Request number {n}: book the hotel B-{1000 + n} in Lisbon for two nights, breakfast included."
+        )
+        headers = {"X-User": owner, "Idempotency-Key": f"key-{n}"}
+        return await client.post(f"/chats/{chat}", json={"text": text}, headers=headers, timeout=60)
+
+    with workers(store, tmp_path) as address:
+        async with connections(address, each=REQUESTS // 2) as clients:
+            answers = await asyncio.gather(*(say(client, n) for n, client in enumerate(clients)))
+            repeated = await say(clients[-1], 0)
+            stranger = await clients[0].get(f"/chats/{chat}", headers={"X-User": "mallory"})
+            totals = (await clients[0].get(f"/chats/{chat}/stats", headers={"X-User": owner})).json()
+
+    log = (tmp_path / "uvicorn.log").read_text("utf-8")
+    assert [answer.status_code for answer in answers] == [200] * REQUESTS, log
+    assert repeated.status_code == 200
+    assert stranger.status_code == 404
+    rows = await history_of(store, owner, chat)
+    asked = [row["content"] for row in rows if row["role"] == "user"]
+    assert sorted(number_in(text) for text in asked) == list(range(REQUESTS))
+    assert [row["content"] for row in rows if row["role"] == "assistant"] == [
+        f"You said: {text}" for text in asked
+    ]
+    assert [row["role"] for row in rows] == ["user", "assistant"] * REQUESTS
+    assert totals["total_messages"] == 2 * REQUESTS
+    assert totals["session_segments"] >= 2
+
+
+async def history_of(url: str, owner: str, chat: str) -> list[dict[str, Any]]:
+    """The conversation as this third process reads it from the store; it is erased afterwards."""
+    store = open_store(url)
+    try:
+        async with SessionManager(chat, owner=owner, store=store) as sm:
+            rows = await sm.get_conversation()
+        await store.erase(owner)
+    finally:
+        await store.close()
+    return rows
+
+
+def number_in(text: str) -> int:
+    found = re.match(r"Request number (\d+):", text)
+
+    assert found is not None
+    return int(found.group(1))
