@@ -4,7 +4,7 @@
     curl -s localhost:8000/chats/trip -H 'X-User: ana' -H 'Content-Type: application/json' -d '{"text": "Hi"}'
 
 Settings: LONGSPLICE_STORE (a URL, such as sqlite:////srv/chats.db or redis://127.0.0.1:6379/0), CHAT_MODEL
-(a litellm model name; without it the reply is scripted), CHAT_THRESHOLD (tokens at which a child session opens).
+(a litellm model name; without it the reply is scripted), CHAT_THRESHOLD (tokens at which a child opens).
 """
 
 import os

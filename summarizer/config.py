@@ -60,7 +60,7 @@ CACHED_BYTES: Final = 64 * 1024 * 1024
 """About how much one process keeps at hand of the conversations it serves; `LONGSPLICE_CACHE_BYTES` overrides it."""
 
 _MAX_ID: Final = 200
-_ID: Final = re.compile(r"[^\x00-\x20\x7f~]+(?: [^\x00-\x20\x7f~]+)*")
+_ID: Final = re.compile(r"[^\x00-\x20\x7f-\x9f\ud800-\udfff~]+(?: +[^\x00-\x20\x7f-\x9f\ud800-\udfff~]+)*")
 
 
 def __getattr__(name: str) -> str:
@@ -128,7 +128,7 @@ def cached_bytes() -> int:
         InvalidSetting: `LONGSPLICE_CACHE_BYTES` is no whole number from 0.
     """
     given = os.environ.get("LONGSPLICE_CACHE_BYTES")
-    if given is None:
+    if not given:
         return CACHED_BYTES
     if not given.isdecimal():
         raise InvalidSetting(f"LONGSPLICE_CACHE_BYTES={given!r}: use a whole number of bytes from 0")
@@ -137,9 +137,9 @@ def cached_bytes() -> int:
 
 def data_directory() -> Path:
     """Where this user's data is kept on this platform; not created here."""
-    home = Path.home()
+    # Asked last: a user without a home directory may still name a place.
     if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "longsplice"
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "longsplice"
     if sys.platform == "darwin":
-        return home / "Library" / "Application Support" / "longsplice"
-    return Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share") / "longsplice"
+        return Path.home() / "Library" / "Application Support" / "longsplice"
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "longsplice"

@@ -65,7 +65,7 @@ class ToolCall:
         """The parsed arguments; `None` if they are no JSON object."""
         try:
             value = json.loads(self.arguments_json or "{}")
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         return cast("Mapping[str, Any]", value) if isinstance(value, dict) else None
 
@@ -88,7 +88,7 @@ class ToolCall:
         """
         call = as_wire(value)
         kind = call.get("type") or "function"
-        body = call.get(kind)
+        body = call.get(kind) if isinstance(kind, str) else None
         if not isinstance(kind, str) or not isinstance(body, Mapping):
             raise InvalidMessage(
                 f"tool call of type {kind!r} has no {kind!r} object; send {{'id', 'type', 'function'}}"
@@ -99,8 +99,9 @@ class ToolCall:
             raise InvalidMessage(f"tool call needs a non-empty id and name, got id={call_id!r} name={name!r}")
         text = body.get("input" if kind == "custom" else "arguments")
         arguments = text if isinstance(text, str) else dump_json(text if text is not None else {})
-        _check_text(arguments, "tool call arguments")
-        extra = {k: jsonable(v) for k, v in call.items() if k not in ("id", "type", kind) and v is not None}
+        for given, what in ((call_id, "tool call id"), (name, "tool name"), (arguments, "tool call arguments")):
+            _check_text(given, what)
+        extra = _rest(call, frozenset({"id", "type", kind}))
         return cls(call_id, name, arguments, kind, extra)
 
 
@@ -159,24 +160,55 @@ class Message:
         """
         wire = as_wire(value)
         role = wire.get("role")
-        if role not in ROLES:
-            raise InvalidMessage(f"unknown role {role!r}; use one of {', '.join(sorted(ROLES))}")
+        if not isinstance(role, str) or role not in ROLES:
+            raise InvalidMessage(f"unknown role {_shown(role)}; use one of {', '.join(sorted(ROLES))}")
         calls = wire.get("tool_calls") or ()
         if not isinstance(calls, Sequence) or isinstance(calls, str):
             raise InvalidMessage(f"tool_calls must be a list, got {type(calls).__name__}")
         if calls and role != "assistant":
             raise InvalidMessage(f"a {role!r} message cannot make tool calls; only 'assistant' can")
         call_id = wire.get("tool_call_id")
-        if role == "tool" and (not isinstance(call_id, str) or not call_id):
+        for given, what in ((call_id, "tool_call_id"), (wire.get("name"), "name")):
+            if given is not None and not isinstance(given, str):
+                raise InvalidMessage(f"{what} must be text, got {type(given).__name__}")
+            _check_text(given or "", what)
+        if role == "tool" and not call_id:
             raise InvalidMessage(f"a 'tool' message needs the tool_call_id it answers, got {call_id!r}")
         return cls(
-            role=cast("str", role),
-            content=_read_content(wire.get("content"), cast("str", role)),
+            role=role,
+            content=_read_content(wire.get("content"), role),
             tool_calls=tuple(ToolCall.from_wire(call) for call in cast("Sequence[object]", calls)),
             tool_call_id=call_id,
             name=wire.get("name"),
-            extra={k: jsonable(v) for k, v in wire.items() if k not in _KNOWN and v is not None},
+            extra=_rest(wire, _KNOWN),
         )
+
+
+    @classmethod
+    def from_stored(cls, wire: Mapping[str, Any]) -> Message:
+        """The inverse of `to_wire` for what was checked before; several times faster than `from_wire`."""
+        content = wire["content"]
+        calls = wire.get("tool_calls")
+        return cls(
+            wire["role"],
+            tuple(content) if isinstance(content, list) else content,
+            tuple([_stored_call(call) for call in calls]) if calls else (),
+            wire.get("tool_call_id"),
+            wire.get("name"),
+            {k: v for k, v in wire.items() if k not in _KNOWN} if wire.keys() - _KNOWN else {},
+        )
+
+
+def _stored_call(call: Mapping[str, Any]) -> ToolCall:
+    kind = call["type"]
+    body = call[kind]
+    extra = {k: v for k, v in call.items() if k not in ("id", "type", kind)}
+    return ToolCall(call["id"], body["name"], body["input" if kind == "custom" else "arguments"], kind, extra)
+
+
+def _rest(wire: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
+    """What a wire object carries beside the keys that are known; absent and null are the same."""
+    return {_key(k): jsonable(v) for k, v in wire.items() if k not in known and v is not None}
 
 
 def as_wire(value: object) -> Mapping[str, Any]:
@@ -204,15 +236,13 @@ def _read_content(content: object, role: str) -> Content:
         _check_text(content, f"{role} content")
         return content
     if isinstance(content, Sequence) and not isinstance(content, bytes | bytearray):
-        parts = [jsonable(part) for part in cast("Sequence[object]", content)]
-        for part in parts:
-            if not isinstance(part, dict) or not isinstance(cast("dict[str, Any]", part).get("type"), str):
-                raise InvalidMessage(
-                    f"a content part must be an object with a 'type', got {str(part)[:80]!r}"
-                )
-            text = cast("dict[str, Any]", part).get("text")
+        for part in cast("Sequence[object]", content):
+            if not isinstance(part, Mapping) or not isinstance(cast("Mapping[str, Any]", part).get("type"), str):
+                raise InvalidMessage(f"a content part must be an object with a 'type', got {_shown(part)}")
+            text = cast("Mapping[str, Any]", part).get("text")
             if isinstance(text, str):
                 _check_text(text, f"{role} content part")
+        parts = [jsonable(part) for part in cast("Sequence[object]", content)]
         return tuple(cast("list[dict[str, Any]]", parts))
     raise InvalidMessage(
         f"{role} content must be text, a list of parts or None, got {type(content).__name__}; "

@@ -69,7 +69,7 @@ class Policy:
             raise InvalidSetting(
                 f"token_threshold={threshold!r}: use a whole number of tokens from 1, or a share of the model's window in (0, 1]"
             )
-        if self.max_turns is not None and (isinstance(self.max_turns, bool) or self.max_turns < 1):
+        if self.max_turns is not None and not _is_count(self.max_turns):
             raise InvalidSetting(f"max_turns={self.max_turns!r}: use a whole number from 1, or None")
         for name, low, high in (
             ("hard_factor", 1, 100),
@@ -80,7 +80,7 @@ class Policy:
             ("lease_s", 0.05, 3600),
         ):
             value = getattr(self, name)
-            if not low <= value <= high:
+            if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
                 raise InvalidSetting(f"{name}={value!r}: use a number from {low} to {high}")
         if self.tail_share + self.seed_share > 1 - self.minimum_gain + 1e-9:
             raise InvalidSetting(
@@ -233,7 +233,8 @@ def plan(
     before one inside a turn. The seed gets its share, less where a larger tail (an open call, a long
     newest message) would else undo the gain.
     """
-    cuts = [cut for cut in safe_cuts(events) if cut.seq >= head.start_seq]
+    first = next((event.seq for event in events if event.message is not None), head.last_seq + 1)
+    cuts = [cut for cut in safe_cuts(events) if cut.seq >= max(first, head.start_seq)]
     if not cuts:
         return Skip("nothing_to_cut", f"no finished unit in {len(events)} events from seq {head.start_seq}")
     before = head.seed_tokens + head.segment_tokens
@@ -260,4 +261,8 @@ def _good_threshold(threshold: object) -> bool:
         return False
     if isinstance(threshold, float):
         return 0 < threshold <= 1
-    return isinstance(threshold, int) and threshold >= 1
+    return _is_count(threshold)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1

@@ -328,13 +328,23 @@ def _grafted(previous: Summary | None, events: tuple[Event, ...], cut: int) -> S
             continue
         offered = Summary.from_dict(event.data["summary"])
         if previous.model_through < offered.model_through <= cut:
-            previous = replace(
-                previous,
-                narrative=offered.narrative,
-                narrative_model=offered.narrative_model,
-                model_through=min(offered.model_through, previous.through),
-            )
+            previous = _with_offered(previous, offered)
     return previous
+
+
+def _with_offered(previous: Summary, offered: Summary) -> Summary:
+    """The summary that won, and what the other one's model wrote beside it, under fresh entry ids."""
+    known = {entry.text for entry in previous.entries}
+    told = [entry for entry in offered.entries if entry.writer == "model" and entry.text not in known]
+    fresh = tuple(replace(entry, id=f"e{previous.next_entry + i}") for i, entry in enumerate(told))
+    return replace(
+        previous,
+        entries=previous.entries + fresh,
+        narrative=offered.narrative,
+        narrative_model=offered.narrative_model,
+        model_through=min(offered.model_through, previous.through),
+        next_entry=previous.next_entry + len(fresh),
+    )
 
 
 def _record(written: SummaryOutcome, planned: Plan, trigger: Trigger, index: int) -> dict[str, Any]:

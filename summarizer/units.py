@@ -6,9 +6,9 @@ are united. A position `i` is the border after `events[i]`; as a cut it is that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, cast
 
 from .events import Event
 from .messages import Message
@@ -129,8 +129,9 @@ def _calls(message: Message) -> Iterator[str]:
     for call in message.tool_calls:
         yield call.id
     legacy = message.extra.get("function_call")
-    if legacy:
-        yield f"function:{legacy.get('name')}"
+    # Some servers repeat a tool call in the older field; it is one call, and answered once.
+    if isinstance(legacy, Mapping) and not message.tool_calls:
+        yield f"function:{cast('Mapping[str, Any]', legacy).get('name')}"
 
 
 def _answers(message: Message) -> Iterator[str]:
@@ -166,15 +167,20 @@ def _after_reasoning(events: Sequence[Event]) -> set[int]:
 
 
 def _after_question(events: Sequence[Event]) -> set[int]:
-    """A user message stays with what answers it, and the newest with what will."""
+    """A user message stays with what answers it, and the newest with what will.
+
+    Only an assistant message answers; a system message or a late tool result in between does not.
+    """
     forbidden: set[int] = set()
-    roles = _next_roles(events)
+    asked: int | None = None
     for i, event in enumerate(events):
-        if event.message is not None and event.message.role == "user" and roles[i] != "user":
-            forbidden.add(i)
-            if roles[i] is None:
-                forbidden.update(range(i, len(events)))
-    return forbidden
+        role = None if event.message is None else event.message.role
+        if role == "user":
+            asked = i
+        elif role == "assistant" and asked is not None:
+            forbidden.update(range(asked, i))
+            asked = None
+    return forbidden if asked is None else forbidden | set(range(asked, len(events)))
 
 
 def _before_note(events: Sequence[Event]) -> set[int]:

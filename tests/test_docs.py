@@ -116,17 +116,17 @@ def test_every_law_names_the_tests_that_hold_it() -> None:
     laws = dict(zip(map(int, sections[1::2]), sections[2::2], strict=True))
 
     assert sorted(laws) == list(range(1, LAWS + 1))
-    assert [number for number, text in laws.items() if not tests_named(text)] == []
+    assert [number for number, text in laws.items() if not names_in(text)] == []
 
 
 def test_every_named_test_exists() -> None:
     """A test that the docs name is there."""
-    named = [test for page in PAGES for test in tests_named(page.read_text("utf-8"))]
+    named = [test for page in PAGES for test in names_in(page.read_text("utf-8"))]
 
     assert [f"{file}::{name}" for file, name in named if not is_test(ROOT / file, name)] == []
 
 
-def tests_named(text: str) -> list[tuple[str, str]]:
+def names_in(text: str) -> list[tuple[str, str]]:
     return re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", text)
 
 

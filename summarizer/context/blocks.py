@@ -24,8 +24,8 @@ Source: OpenAI Cookbook, "How to count tokens with tiktoken" (checked 2026-11)."
 
 INTERRUPTED: Final = "No result yet: the call was interrupted by a newer message."
 PENDING: Final = "No result yet: the call has not come back."
-_NOTE_TOKENS: Final = 24
-"""Upper bound on what the frame of a late result's note adds to its text."""
+_NOTE_TOKENS: Final = 20
+"""Upper bound on what the frame of a late result's note adds to its text, the call's id left out."""
 _STAND_IN_TOKENS: Final = 16
 
 
@@ -66,7 +66,7 @@ def arrange(events: Sequence[Event]) -> list[Block]:
             opens = message.role == "user"
             event = events[i]
             blocks.append(
-                Block((message.to_wire(),), event.tokens + MESSAGE_FRAME, event.seq, event.seq, opens)
+                Block((_sendable(message),), event.tokens + MESSAGE_FRAME, event.seq, event.seq, opens)
             )
     return blocks
 
@@ -95,19 +95,32 @@ def _round(
 ) -> Block:
     found = pairing.results[i]
     stand_in = PENDING if _first_after(users, i) is None else INTERRUPTED
-    messages, tokens, last = [message.to_wire()], events[i].tokens + MESSAGE_FRAME, events[i].seq
+    messages, tokens, last = [_sendable(message)], events[i].tokens + MESSAGE_FRAME, events[i].seq
     keys = [call.id for call in message.tool_calls] or [key for key in (*found, *pairing.open.get(i, ()))]
     for key in dict.fromkeys(keys):
         j = found.get(key)
         result = events[j].message if j is not None and placed.get(j) == i else None
         if result is not None and j is not None:
-            messages.append(result.to_wire())
+            messages.append(_sendable(result))
             tokens += events[j].tokens + MESSAGE_FRAME
             last = max(last, events[j].seq)
         else:
             messages.append(_stand_in(key, stand_in))
-            tokens += _STAND_IN_TOKENS + MESSAGE_FRAME
+            tokens += _STAND_IN_TOKENS + MESSAGE_FRAME + (0 if message.tool_calls else _most_tokens(key))
     return Block(tuple(messages), tokens, events[i].seq, last, opens_turn=False)
+
+
+def _sendable(message: Message) -> dict[str, Any]:
+    """The message as providers accept it: where nothing else speaks, no content becomes the empty text."""
+    wire = message.to_wire()
+    if not wire["content"] and not ("tool_calls" in wire or "function_call" in wire):
+        wire["content"] = ""
+    return wire
+
+
+def _most_tokens(text: str) -> int:
+    """Upper bound on a short text's tokens: none is less than a byte."""
+    return len(text.encode())
 
 
 def _stand_in(key: str, text: str) -> dict[str, Any]:
@@ -120,5 +133,6 @@ def _note(event: Event, message: Message) -> Block:
     """A result that cannot stand with its call, as a record in the user role."""
     call = message.tool_call_id or message.name
     text = f"[Recorded data: result of tool call {call!r}, which came late]\n{message.text}"
-    tokens = event.tokens + MESSAGE_FRAME + _NOTE_TOKENS
+    parts = len(message.content) if isinstance(message.content, tuple) else 0
+    tokens = event.tokens + MESSAGE_FRAME + _NOTE_TOKENS + _most_tokens(repr(call)) + parts
     return Block(({"role": "user", "content": text},), tokens, event.seq, event.seq, opens_turn=False)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any, Final
 
 from ..config import WINDOW_STEP
@@ -18,6 +19,10 @@ PRIMING: Final = 3
 """Tokens that open the reply. Source as for `blocks.MESSAGE_FRAME`."""
 
 _CLIPPED: Final = "\n[... shortened to fit, {} characters left out; recorded in full as event {} ...]\n"
+_SEED_LEFT_OUT: Final = "[Notes on the earlier part of this conversation were left out to fit.]"
+"""Stands for a seed that does not fit: the model learns of the gap, and a user message still comes first."""
+_SEED_LEFT_OUT_TOKENS: Final = 20
+"""Upper bound on its tokens under any table."""
 _CLIP_FLOOR: Final = 200
 """Characters of a result that clipping leaves at least."""
 
@@ -27,7 +32,8 @@ class Omission:
     """Something the log holds and this context does not.
 
     Attributes:
-        reason_code: `budget` (older blocks left out), `clipped` (a result shortened), `seed` (the seed left out).
+        reason_code: `budget` (older blocks left out), `clipped` (a result shortened), `seed` (the
+            seed left out; a line that says so stands in its place).
         first_seq: First event concerned, 0 for the seed.
         last_seq: Last event concerned.
         tokens: Raw tokens left out.
@@ -109,8 +115,9 @@ def build_context(
         return _context(blocks, frame, session_id, events, ratio, None, ())
     if budget < 1:
         raise InvalidSetting(f"max_tokens={budget!r}: use a whole number from 1, or None for no limit")
-    for part in (frame, Frame(frame.system_prompt, frame.system_tokens, frame.tools_tokens)):
-        room = math.floor(budget / ratio) - _fixed_tokens(part)
+    raw_budget = _raw_budget(budget, ratio)
+    for part in _frames(frame):
+        room = raw_budget - _fixed_tokens(part)
         fitted = _fit(blocks, room, count)
         if fitted is not None:
             kept, omitted = fitted
@@ -118,7 +125,7 @@ def build_context(
                 omitted = (Omission("seed", 0, 0, frame.seed_tokens), *omitted)
             return _context(kept, part, session_id, events, ratio, budget, omitted)
     newest = blocks[_newest_turn(blocks)].tokens if blocks else 0
-    needed = math.ceil((newest + _fixed_tokens(Frame(None, frame.system_tokens, frame.tools_tokens))) * ratio)
+    needed = math.ceil((newest + _fixed_tokens(replace(frame, seed=None))) * ratio)
     raise TokenLimitExceeded(max(needed, budget + 1), budget, "the system prompt with the newest turn")
 
 
@@ -132,7 +139,7 @@ def _context(
     omitted: tuple[Omission, ...],
 ) -> Context:
     messages: list[dict[str, Any]] = []
-    if frame.system_prompt is not None:
+    if frame.system_prompt:
         messages.append({"role": "system", "content": frame.system_prompt})
     if frame.seed:
         messages.append({"role": "user", "content": frame.seed})
@@ -155,8 +162,21 @@ def _context(
 
 def _fixed_tokens(frame: Frame) -> int:
     fixed = PRIMING + frame.tools_tokens + frame.system_tokens
-    fixed += MESSAGE_FRAME * (frame.system_prompt is not None)
+    fixed += MESSAGE_FRAME * bool(frame.system_prompt)
     return fixed + (frame.seed_tokens + MESSAGE_FRAME if frame.seed else 0)
+
+
+def _frames(frame: Frame) -> tuple[Frame, ...]:
+    """The frame, then the frame without its seed, should that be too much."""
+    if not frame.seed or frame.seed_tokens <= _SEED_LEFT_OUT_TOKENS:
+        return (frame,)
+    return (frame, replace(frame, seed=_SEED_LEFT_OUT, seed_tokens=_SEED_LEFT_OUT_TOKENS))
+
+
+def _raw_budget(budget: int, ratio: float) -> int:
+    """The most raw tokens whose estimate keeps within the budget."""
+    raw = math.floor(budget / ratio)
+    return raw if math.ceil(raw * ratio) <= budget else raw - 1
 
 
 def _newest_turn(blocks: Sequence[Block]) -> int:
@@ -221,11 +241,13 @@ def _newest_rounds(turn: Sequence[Block], room: int) -> list[Block]:
 
 
 def _left_out(blocks: Sequence[Block], kept: Sequence[Block]) -> tuple[Omission, ...]:
+    """One omission for each run of blocks that are not kept."""
     held = {id(block) for block in kept}
-    gone = [block for block in blocks if id(block) not in held]
-    if not gone:
-        return ()
-    return (Omission("budget", gone[0].first_seq, gone[-1].last_seq, sum(block.tokens for block in gone)),)
+    runs = [list(run) for gone, run in groupby(blocks, lambda block: id(block) not in held) if gone]
+    return tuple(
+        Omission("budget", run[0].first_seq, max(b.last_seq for b in run), sum(b.tokens for b in run))
+        for run in runs
+    )
 
 
 def _clip(block: Block, excess: int, count: Callable[[str], int]) -> Block | None:

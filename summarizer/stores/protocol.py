@@ -61,7 +61,7 @@ class Head:
         seed_tokens: Raw tokens of the tip's seed as it is sent.
         opened_seq: Seq of the event that opened the tip, 0 for the first session.
         opened_turns: `counters.user_messages` when the tip was opened.
-        settings_seq: Seq of the newest settings event, 0 for those of `create`.
+        settings_seq: Last seq of the newest batch that changed the settings, 0 for those of `create`.
         message_seq: Seq of the newest message event.
         skipped_seq: Seq of the newest skipped segmentation.
         report: What a provider last reported of the context's size, and what was learned from it:

@@ -64,10 +64,11 @@ async def talk(manager: SessionManager, turns: int, start: int = 0) -> None:
 async def fill(manager: SessionManager, tokens: int, start: int = 0) -> int:
     """Turns until the open segment weighs so much; the number of the next turn."""
     number = start
-    while (await manager.get_stats()).context_tokens < tokens:
+    while True:
         await talk(manager, 1, number)
         number += 1
-    return number
+        if (await manager.get_stats()).context_tokens >= tokens:
+            return number
 
 
 async def chain_of(store: EventStore, root: str, owner: Owner = None) -> tuple[tuple[Event, ...], Sequence[Segment]]:

@@ -56,14 +56,14 @@ async def test_many_workers_open_one_child_and_ask_once(name: str) -> None:
         workers = [
             SessionManager("c", store=stores[i % 4], policy=soft_only(), summarizer=asking(model)) for i in range(20)
         ]
-        await asyncio.gather(*(worker.user_says(said(i)) for i, worker in enumerate(workers)))
+        await asyncio.gather(*(worker.user_says(f"me too {i}") for i, worker in enumerate(workers)))
         await settle()
         events, chain = await chain_of(await made.second(), "c")
 
         assert len(chain) == 2
         assert len(model.requests) == 1
         assert sum(e.kind is EventKind.SEGMENTED for e in events) == 1
-        assert {said(i) for i in range(20)} <= {e.message.text for e in events if e.message}
+        assert {f"me too {i}" for i in range(20)} <= {e.message.text for e in events if e.message}
 
 
 async def test_many_processes_open_one_child_and_ask_once(tmp_path: Path) -> None:

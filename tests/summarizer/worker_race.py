@@ -7,7 +7,7 @@ import os
 import sys
 
 from summarizer import SessionManager, settle
-from tests.summarizer.talk import said, soft_only
+from tests.summarizer.talk import soft_only
 
 
 async def main(url: str, path: str, number: int) -> None:
@@ -22,7 +22,7 @@ async def main(url: str, path: str, number: int) -> None:
     await managers[0].get_stats()
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
-    await asyncio.gather(*(m.user_says(said(1000 + 10 * number + i)) for i, m in enumerate(managers)))
+    await asyncio.gather(*(m.user_says(f"me too {10 * number + i}") for i, m in enumerate(managers)))
     await settle()
     os.close(calls)
 

@@ -1,0 +1,137 @@
+"""Appending a turn to logs of 100 to 100,000 events: time and bytes, on every store."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from summarizer import EventStore, open_store
+
+from .harness import Figure, Result, interleaved
+from .logs import ANSWER, QUESTION, grown, message_event
+from .servers import NO_REDIS, counted, redis_server
+
+LENGTHS = (100, 1_000, 10_000, 100_000)
+_QUICK = (10, 100)
+_BYTES_TURNS = 50
+
+
+async def run(*, quick: bool = False) -> Result:
+    """Measure the three stores, then a peer, beside."""
+    lengths, rounds = (_QUICK, 3) if quick else (LENGTHS, 400)
+    figures: list[Figure] = []
+    notes: list[str] = []
+    figures += await _on("memory", open_store("memory://"), lengths, rounds)
+    with tempfile.TemporaryDirectory() as folder:
+        figures += await _on_sqlite(Path(folder) / "log.db", lengths, rounds)
+    with redis_server() as server:
+        if server is None:
+            notes.append(NO_REDIS)
+        else:
+            async with counted(server) as proxy:
+                store = open_store(proxy.url)
+                figures += await _on("redis", store, lengths, rounds, lambda: proxy.sent + proxy.received)
+                await store.close()
+    peer, note = await _peer((50, 200) if not quick else (4, 8))
+    return Result("append", [*figures, *peer], [*notes, note])
+
+
+async def _on(
+    name: str,
+    store: EventStore,
+    lengths: tuple[int, ...],
+    rounds: int,
+    count: Callable[[], int] | None = None,
+) -> list[Figure]:
+    """Times as a ratio to the shortest log's; bytes per turn by `count`, a running total."""
+    roots = {n: await grown(store, n) for n in lengths}
+    ways: dict[str, Callable[[], Awaitable[object]]] = {
+        str(n): partial(_turn, store, root) for n, root in roots.items()
+    }
+    medians = await interleaved(ways, rounds=rounds)
+    shortest = medians[str(lengths[0])]
+    figures = [Figure(f"{name}: turn at {lengths[0]:,} events", shortest * 1e6, "us")]
+    figures += [
+        Figure(f"{name}: time at {n:,} over {lengths[0]:,}", medians[str(n)] / shortest, at_most=1.25)
+        for n in lengths[1:]
+    ]
+    return figures + (await _bytes(name, store, roots, count) if count else [])
+
+
+async def _turn(store: EventStore, root: str) -> None:
+    await store.append(None, root, [message_event("user", QUESTION), message_event("assistant", ANSWER)])
+
+
+async def _bytes(
+    name: str, store: EventStore, roots: Mapping[int, str], count: Callable[[], int]
+) -> list[Figure]:
+    figures: list[Figure] = []
+    shortest: float | None = None
+    for length, root in roots.items():
+        before = count()
+        for _ in range(_BYTES_TURNS):
+            await _turn(store, root)
+        spent = (count() - before) / _BYTES_TURNS
+        if shortest is None:
+            shortest = spent
+            figures.append(Figure(f"{name}: bytes a turn at {length:,} events", spent, "B"))
+        else:
+            figures.append(Figure(f"{name}: bytes at {length:,} over the shortest", spent / shortest, at_most=1.05))
+    return figures
+
+
+async def _on_sqlite(path: Path, lengths: tuple[int, ...], rounds: int) -> list[Figure]:
+    """Times by the store; bytes by what this process handed to the operating system, where it tells."""
+    store = open_store(f"sqlite:///{path}")
+    count = _written if Path("/proc/self/io").exists() else None
+    figures = await _on("sqlite", store, lengths, rounds, count)
+    await store.close()
+    return figures
+
+
+def _written() -> int:
+    """Bytes this process has written so far; whole pages and checkpoints for SQLite."""
+    words = Path("/proc/self/io").read_text(encoding="ascii").split()
+    return int(words[words.index("wchar:") + 1])
+
+
+async def _peer(lengths: tuple[int, int]) -> tuple[list[Figure], str]:
+    """A turn of chuk-ai-session-manager, in its memory provider, at two lengths."""
+    if find_spec("chuk_ai_session_manager") is None:
+        return [], "peer left out: pip install chuk-ai-session-manager"
+    manager = _peer_manager()
+    times: list[float] = []
+    for i in range(lengths[1] // 2):
+        start = time.perf_counter()
+        await manager.user_says(f"{i} {QUESTION}")
+        await manager.ai_responds(ANSWER, model="gpt-4o-mini", provider="openai")
+        times.append(time.perf_counter() - start)
+    near = max(2, lengths[0] // 10)
+    early = sorted(times[lengths[0] // 2 - near : lengths[0] // 2])[near // 2]
+    late = sorted(times[-near:])[near // 2]
+    name = "peer chuk-ai-session-manager, memory"
+    figures = [
+        Figure(f"{name}: turn at {lengths[0]:,} events", early * 1e6, "us"),
+        Figure(f"{name}: time at {lengths[1]:,} over {lengths[0]:,}", late / early),
+    ]
+    return figures, "the peer counts tokens within its turn; ours are given here (see `turn`)"
+
+
+def _peer_manager() -> Any:
+    import logging
+
+    os.environ.setdefault("SESSION_PROVIDER", "memory")
+    tables = find_spec("litellm")
+    if tables is not None and tables.origin is not None:
+        # It asks tiktoken for a table by name, which would fetch it; litellm ships the same file.
+        folder = Path(tables.origin).parent / "litellm_core_utils" / "tokenizers"
+        os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(folder))
+    logging.getLogger("chuk_ai_session_manager").setLevel(logging.ERROR)
+    return import_module("chuk_ai_session_manager").SessionManager()
