@@ -32,7 +32,7 @@ def extract(request: SummaryRequest) -> SummaryOutcome:
         narrative=previous.narrative,
         narrative_model=previous.narrative_model,
         writer="extractive",
-        omitted=previous.omitted + fitted.omitted,
+        omitted=previous.omitted + ledger.omitted + fitted.omitted,
         next_entry=ledger.next_entry,
     )
     seed, tokens, notes = render_seed(

@@ -37,10 +37,11 @@ _VERB_WORTH: Final = {"edited": 4.0, "wrote": 4.0, "removed": 3.0, "read": 2.5, 
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Entries, oldest first, and the number of the next id."""
+    """Entries, oldest first, the number of the next id, and how many old promises were let go."""
 
     entries: tuple[Entry, ...]
     next_entry: int
+    omitted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +81,8 @@ def merge(previous: Sequence[Entry], found: Extraction, next_entry: int) -> Ledg
         kept.pop(identity, None)
         kept[identity] = Entry(f"e{next_entry}", new.kind, new.text, new.sources, new.origin, key=new.key)
         next_entry += 1
-    _cap_promises(kept)
-    return Ledger(tuple(kept.values()), next_entry)
+    omitted = _cap_promises(kept)
+    return Ledger(tuple(kept.values()), next_entry, omitted)
 
 
 def _identity(entry: Entry | Draft) -> tuple[str, str]:
@@ -144,10 +145,12 @@ def _close(kept: dict[tuple[str, str], Entry], found: Extraction) -> list[Draft]
     return past
 
 
-def _cap_promises(kept: dict[tuple[str, str], Entry]) -> None:
+def _cap_promises(kept: dict[tuple[str, str], Entry]) -> int:
+    """Keep the newest promises; an assistant makes one in every other answer and never takes it back."""
     promises = [identity for identity, entry in kept.items() if (entry.key or "").startswith("promise@")]
     for identity in promises[:-_PROMISES]:
         del kept[identity]
+    return max(0, len(promises) - _PROMISES)
 
 
 def fit(entries: Sequence[Entry], budget: int, counter: SupportsCount) -> Fitted:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from decimal import Decimal
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -271,6 +272,10 @@ def test_without_a_sound_table_every_price_is_unknown(content: str | None, tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(
+    version("litellm") == "1.83.0",
+    reason="that calculator prices cache writes otherwise where the table lists no rate for them",
+)
 def test_costs_equal_litellms_own_calculator() -> None:
     """Over hundreds of listed models, tiers, cache reads and writes and reasoning, to a billionth.
 
