@@ -10,17 +10,17 @@ from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from statistics import mean, median
 from typing import Any
 
 from summarizer import EventStore, open_store
 
 from .harness import Figure, Result, interleaved
 from .logs import ANSWER, QUESTION, grown, message_event
-from .servers import NO_REDIS, counted, redis_server
+from .servers import NO_REDIS, Server, counted, redis_server
 
 LENGTHS = (100, 1_000, 10_000, 100_000)
 _QUICK = (10, 100)
-_BYTES_TURNS = 50
 
 
 async def run(*, quick: bool = False) -> Result:
@@ -28,41 +28,55 @@ async def run(*, quick: bool = False) -> Result:
     lengths, rounds = (_QUICK, 3) if quick else (LENGTHS, 400)
     figures: list[Figure] = []
     notes: list[str] = []
-    figures += await _on("memory", open_store("memory://"), lengths, rounds)
+    figures += (await _on("memory", open_store("memory://"), lengths, rounds))[0]
     with tempfile.TemporaryDirectory() as folder:
         figures += await _on_sqlite(Path(folder) / "log.db", lengths, rounds)
     with redis_server() as server:
         if server is None:
             notes.append(NO_REDIS)
         else:
-            async with counted(server) as proxy:
-                store = open_store(proxy.url)
-                figures += await _on("redis", store, lengths, rounds, lambda: proxy.sent + proxy.received)
-                await store.close()
-    peer, note = await _peer((50, 200) if not quick else (4, 8))
+            figures += await _on_redis(server, lengths, rounds)
+    peer, note = await _peer((4, 8) if quick else (200, 2_000))
     return Result("append", [*figures, *peer], [*notes, note])
 
 
 async def _on(
-    name: str,
-    store: EventStore,
-    lengths: tuple[int, ...],
-    rounds: int,
-    count: Callable[[], int] | None = None,
-) -> list[Figure]:
-    """Times as a ratio to the shortest log's; bytes per turn by `count`, a running total."""
+    name: str, store: EventStore, lengths: tuple[int, ...], rounds: int
+) -> tuple[list[Figure], dict[int, str]]:
+    """Times as ratios to the shortest log's, and the logs."""
     roots = {n: await grown(store, n) for n in lengths}
     ways: dict[str, Callable[[], Awaitable[object]]] = {
         str(n): partial(_turn, store, root) for n, root in roots.items()
     }
     medians = await interleaved(ways, rounds=rounds)
     shortest = medians[str(lengths[0])]
-    figures = [Figure(f"{name}: turn at {lengths[0]:,} events", shortest * 1e6, "us")]
-    figures += [
+    figures = [
         Figure(f"{name}: time at {n:,} over {lengths[0]:,}", medians[str(n)] / shortest, at_most=1.25)
         for n in lengths[1:]
     ]
-    return figures + (await _bytes(name, store, roots, count) if count else [])
+    return [Figure(f"{name}: turn at {lengths[0]:,} events", shortest * 1e6, "us"), *figures], roots
+
+
+async def _on_sqlite(path: Path, lengths: tuple[int, ...], rounds: int) -> list[Figure]:
+    """Times by the store; bytes by what this process handed to the operating system, where it tells."""
+    store = open_store(f"sqlite:///{path}")
+    figures, roots = await _on("sqlite", store, lengths, rounds)
+    if _io_is_told():
+        figures += await _bytes("sqlite", store, roots, _written, rounds)
+    await store.close()
+    return figures
+
+
+async def _on_redis(server: Server, lengths: tuple[int, ...], rounds: int) -> list[Figure]:
+    """Times on a direct way, bytes on one that counts them."""
+    store = open_store(server.url)
+    figures, roots = await _on("redis", store, lengths, rounds)
+    await store.close()
+    async with counted(server) as proxy:
+        store = open_store(proxy.url)
+        figures += await _bytes("redis", store, roots, lambda: proxy.sent + proxy.received, rounds)
+        await store.close()
+    return figures
 
 
 async def _turn(store: EventStore, root: str) -> None:
@@ -70,30 +84,35 @@ async def _turn(store: EventStore, root: str) -> None:
 
 
 async def _bytes(
-    name: str, store: EventStore, roots: Mapping[int, str], count: Callable[[], int]
+    name: str, store: EventStore, roots: Mapping[int, str], count: Callable[[], int], rounds: int
 ) -> list[Figure]:
-    figures: list[Figure] = []
-    shortest: float | None = None
-    for length, root in roots.items():
-        before = count()
-        for _ in range(_BYTES_TURNS):
+    """Bytes of a turn by `count`, a running total; the logs in turn."""
+    spent: dict[int, list[int]] = {length: [] for length in roots}
+    for round_ in range(-1, rounds):
+        for length, root in roots.items():
+            before = count()
             await _turn(store, root)
-        spent = (count() - before) / _BYTES_TURNS
-        if shortest is None:
-            shortest = spent
-            figures.append(Figure(f"{name}: bytes a turn at {length:,} events", spent, "B"))
-        else:
-            figures.append(Figure(f"{name}: bytes at {length:,} over the shortest", spent / shortest, at_most=1.05))
-    return figures
+            if round_ >= 0:
+                spent[length].append(count() - before)
+    means = {length: _without_outliers(some) for length, some in spent.items()}
+    first, *others = means
+    return [
+        Figure(f"{name}: bytes a turn at {first:,} events", means[first], "B"),
+        *(
+            Figure(f"{name}: bytes at {n:,} over {first:,}", means[n] / means[first], at_most=1.05)
+            for n in others
+        ),
+    ]
 
 
-async def _on_sqlite(path: Path, lengths: tuple[int, ...], rounds: int) -> list[Figure]:
-    """Times by the store; bytes by what this process handed to the operating system, where it tells."""
-    store = open_store(f"sqlite:///{path}")
-    count = _written if Path("/proc/self/io").exists() else None
-    figures = await _on("sqlite", store, lengths, rounds, count)
-    await store.close()
-    return figures
+def _without_outliers(values: list[int]) -> float:
+    """The mean, without what SQLite's checkpoints add to whichever turn they fall on."""
+    typical = median(values)
+    return mean(value for value in values if value <= 4 * typical)
+
+
+def _io_is_told() -> bool:
+    return Path("/proc/self/io").exists()
 
 
 def _written() -> int:

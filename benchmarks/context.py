@@ -31,12 +31,15 @@ async def run(*, quick: bool = False) -> Result:
     with redis_server() as server:
         if server is None:
             return Result("context", figures, [*notes, NO_REDIS])
+        store = open_store(server.url)
+        figures += await _on("redis", store, lengths, rounds)
+        root = await grown(store, lengths[-1], open_events=_OPEN_EVENTS)
+        await store.close()
         async with counted(server) as proxy:
             store = open_store(proxy.url)
-            figures += await _on("redis", store, lengths, rounds)
-            manager = SessionManager(await grown(store, lengths[-1], open_events=_OPEN_EVENTS), store=store)
+            await store.list(None, limit=1)
             proxy.reset()
-            await manager.context()
+            await SessionManager(root, store=store).context()
             figures.append(Figure("redis: round trips of a cold context", proxy.trips, "", at_most=1))
             await store.close()
     return Result("context", figures, notes)
@@ -64,7 +67,7 @@ async def _on(name: str, store: EventStore, lengths: tuple[int, ...], rounds: in
 
 
 async def _cold(store: EventStore, root: str) -> None:
-    """Read as a process that has not seen the conversation; the cache of a store is dropped with its entry."""
+    """Read as a process that has not seen the conversation."""
     from summarizer.conversation import cache_of
 
     cache_of(store).drop(None, root)

@@ -8,24 +8,37 @@ from statistics import median
 
 from .harness import Figure, Result
 
-_PACKAGES = ("pydantic", "summarizer", "guards", "procedural")
-_PROGRAM = "import time; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"
+_FIRST_USE = "from summarizer import SessionManager"
+_STATEMENTS = {
+    "pydantic": "import pydantic",
+    "summarizer": "import summarizer",
+    "guards": "import guards",
+    "procedural": "import procedural",
+    _FIRST_USE: _FIRST_USE,
+}
+_PROGRAM = "import time; t = time.perf_counter(); {}; print(time.perf_counter() - t)"
 
 
 async def run(*, quick: bool = False) -> Result:
     """Measure inside each process, so that the interpreter's own start is left out."""
-    times: dict[str, list[float]] = {name: [] for name in _PACKAGES}
+    times: dict[str, list[float]] = {name: [] for name in _STATEMENTS}
     for _ in range(2 if quick else 30):
-        for name in _PACKAGES:
-            command = [sys.executable, "-c", _PROGRAM.format(name)]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
-            times[name].append(float(done.stdout))
+        for name, statement in _STATEMENTS.items():
+            times[name].append(_timed(statement))
     medians = {name: median(spent) for name, spent in times.items()}
     beside = medians.pop("pydantic")
     figures = [Figure("import pydantic", beside * 1e3, "ms")]
+    first_use = medians.pop(_FIRST_USE)
     for name, spent in medians.items():
         figures += [
             Figure(f"import {name}", spent * 1e3, "ms"),
             Figure(f"import {name} over pydantic", spent / beside, at_most=2),
         ]
+    figures.append(Figure(f"{_FIRST_USE}, over pydantic", first_use / beside))
     return Result("imports", figures)
+
+
+def _timed(statement: str) -> float:
+    command = [sys.executable, "-c", _PROGRAM.format(statement)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return float(done.stdout)

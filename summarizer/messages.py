@@ -12,11 +12,13 @@ import base64
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
+from pathlib import PurePath
 from typing import Any, Final, cast
 from uuid import UUID
 
@@ -38,6 +40,13 @@ ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "f
 """Roles of Chat Completions; `function` is the older form of `tool`."""
 
 _KNOWN: Final = frozenset({"role", "content", "tool_calls", "tool_call_id", "name"})
+
+_SURROGATES: Final = re.compile("[\ud800-\udfff]")
+_MOST_LEVELS: Final = 100
+"""Nesting that `jsonable` follows; it keeps well within the interpreter's default stack of 1,000 frames."""
+_MOST_BITS: Final = 14_000
+"""Size of the largest integer kept as a number; CPython refuses to write one of over 4,300 digits (14,284 bits)."""
+_MOST_REPR: Final = 1000
 
 Content = str | tuple[Mapping[str, Any], ...] | None
 
@@ -99,7 +108,11 @@ class ToolCall:
             raise InvalidMessage(f"tool call needs a non-empty id and name, got id={call_id!r} name={name!r}")
         text = body.get("input" if kind == "custom" else "arguments")
         arguments = text if isinstance(text, str) else dump_json(text if text is not None else {})
-        for given, what in ((call_id, "tool call id"), (name, "tool name"), (arguments, "tool call arguments")):
+        for given, what in (
+            (call_id, "tool call id"),
+            (name, "tool name"),
+            (arguments, "tool call arguments"),
+        ):
             _check_text(given, what)
         extra = _rest(call, frozenset({"id", "type", kind}))
         return cls(call_id, name, arguments, kind, extra)
@@ -161,7 +174,9 @@ class Message:
         wire = as_wire(value)
         role = wire.get("role")
         if not isinstance(role, str) or role not in ROLES:
-            raise InvalidMessage(f"unknown role {_shown(role)}; use one of {', '.join(sorted(ROLES))}")
+            raise InvalidMessage(
+                f"unknown role {role if role is None or isinstance(role, str) else type(role)!r}; use one of {', '.join(sorted(ROLES))}"
+            )
         calls = wire.get("tool_calls") or ()
         if not isinstance(calls, Sequence) or isinstance(calls, str):
             raise InvalidMessage(f"tool_calls must be a list, got {type(calls).__name__}")
@@ -182,7 +197,6 @@ class Message:
             name=wire.get("name"),
             extra=_rest(wire, _KNOWN),
         )
-
 
     @classmethod
     def from_stored(cls, wire: Mapping[str, Any]) -> Message:
@@ -236,18 +250,23 @@ def _read_content(content: object, role: str) -> Content:
         _check_text(content, f"{role} content")
         return content
     if isinstance(content, Sequence) and not isinstance(content, bytes | bytearray):
-        for part in cast("Sequence[object]", content):
-            if not isinstance(part, Mapping) or not isinstance(cast("Mapping[str, Any]", part).get("type"), str):
-                raise InvalidMessage(f"a content part must be an object with a 'type', got {_shown(part)}")
-            text = cast("Mapping[str, Any]", part).get("text")
-            if isinstance(text, str):
-                _check_text(text, f"{role} content part")
-        parts = [jsonable(part) for part in cast("Sequence[object]", content)]
-        return tuple(cast("list[dict[str, Any]]", parts))
+        return tuple([_read_part(part, role) for part in cast("Sequence[object]", content)])
     raise InvalidMessage(
         f"{role} content must be text, a list of parts or None, got {type(content).__name__}; "
         "decode bytes to text, or pass tool results through tool_used()"
     )
+
+
+def _read_part(part: object, role: str) -> dict[str, Any]:
+    if isinstance(part, Mapping) and isinstance(text := cast("Mapping[str, Any]", part).get("text"), str):
+        _check_text(text, f"{role} content part")
+    read = jsonable(part)
+    if not isinstance(read, dict) or not isinstance(cast("dict[str, Any]", read).get("type"), str):
+        raise InvalidMessage(
+            f"a content part must be an object with a 'type', got {type(part).__name__}; "
+            "send {'type': 'text', 'text': '...'}"
+        )
+    return cast("dict[str, Any]", read)
 
 
 def _check_text(text: str, what: str) -> None:
@@ -281,7 +300,7 @@ def result_text(result: object) -> str:
     everything else is compact JSON by the rules of `jsonable`. Never raises.
     """
     if isinstance(result, str):
-        return result.encode("utf-8", "replace").decode() if not result.isascii() else result
+        return _valid(result)
     return "" if result is None else dump_json(result)
 
 
@@ -296,42 +315,62 @@ def jsonable(value: Any, _seen: tuple[int, ...] = ()) -> Any:
     JSON values stay. Keys become text; dates are ISO 8601; Decimal, UUID and paths are
     their text; sets are sorted lists; dataclasses and pydantic models are objects; NaN and
     the infinities are the texts `NaN`, `Infinity`, `-Infinity`; bytes are `{"$bytes":
-    base64}`; a value inside itself is `{"$cycle": true}`; anything else is `{"$type": its
+    base64}`; a lone surrogate is U+FFFD; a value inside itself is `{"$cycle": true}`; anything else, an integer of
+    over 4,000 digits and what lies deeper than 100 levels included, is `{"$type": its
     class, "$repr": its repr}`, cut at 1,000 characters.
     """
-    if value is None or isinstance(value, bool | int) and not isinstance(value, Enum):
+    if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, str) and not isinstance(value, Enum):
-        return value if value.isascii() else value.encode("utf-8", "replace").decode()
-    if isinstance(value, float):
-        return (
-            value
-            if math.isfinite(value)
-            else ("NaN" if math.isnan(value) else f"{'-' * (value < 0)}Infinity")
-        )
+    if isinstance(value, str | int | float) and not isinstance(value, Enum):
+        return _scalar(value)
     if id(value) in _seen:
         return {"$cycle": True}
-    seen = (*_seen, id(value))
-    if len(seen) > 200:
-        return {"$type": type(value).__name__, "$repr": "nested deeper than 200 levels"}
+    if len(_seen) >= _MOST_LEVELS:
+        return {"$type": type(value).__name__, "$repr": f"nested deeper than {_MOST_LEVELS} levels"}
+    try:
+        return _jsonable_object(value, (*_seen, id(value)))
+    except Exception:  # noqa: BLE001 - a foreign object's own methods may raise anything; its repr is kept instead
+        return _opaque(value)
+
+
+def _scalar(value: str | float) -> Any:
+    if isinstance(value, str):
+        return _valid(value)
+    if isinstance(value, int):
+        if value.bit_length() <= _MOST_BITS:
+            return value
+        return {"$type": "builtins.int", "$repr": hex(value)[:_MOST_REPR]}
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else f"{'-' * (value < 0)}Infinity"
+
+
+def _valid(text: str) -> str:
+    """The text with each lone surrogate replaced by U+FFFD."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _SURROGATES.sub("\ufffd", text)
+    return text
+
+
+def _key(key: object) -> str:
+    return _valid(key) if isinstance(key, str) else dump_json(key).strip('"')
+
+
+def _jsonable_object(value: Any, seen: tuple[int, ...]) -> Any:
     if isinstance(value, Mapping):
         return {_key(k): jsonable(v, seen) for k, v in cast("Mapping[Any, Any]", value).items()}
     if isinstance(value, list | tuple):
         return [jsonable(v, seen) for v in cast("Sequence[Any]", value)]
-    return _jsonable_object(value, seen)
-
-
-def _key(key: object) -> str:
-    return key if isinstance(key, str) else dump_json(key).strip('"')
-
-
-def _jsonable_object(value: Any, seen: tuple[int, ...]) -> Any:
     if isinstance(value, Enum):
         return jsonable(value.value, seen)
     if isinstance(value, datetime | date | time):
         return value.isoformat()
-    if isinstance(value, Decimal | UUID):
-        return str(value)
+    if isinstance(value, Decimal | UUID | PurePath):
+        return _valid(str(value))
     if isinstance(value, bytes | bytearray | memoryview):
         return {"$bytes": base64.b64encode(bytes(value)).decode()}
     if isinstance(value, Set):
@@ -340,10 +379,7 @@ def _jsonable_object(value: Any, seen: tuple[int, ...]) -> Any:
         return {f.name: jsonable(getattr(value, f.name), seen) for f in dataclasses.fields(value)}
     dump = getattr(type(value), "model_dump", None)
     if callable(dump):
-        try:
-            return jsonable(dump(value), seen)
-        except Exception:  # noqa: BLE001 - a foreign model's own dump may raise anything; its repr is kept instead
-            return _opaque(value)
+        return jsonable(dump(value), seen)
     return _opaque(value)
 
 
@@ -354,5 +390,5 @@ def _opaque(value: object) -> dict[str, str]:
         text = "repr() failed"
     return {
         "$type": f"{type(value).__module__}.{type(value).__qualname__}",
-        "$repr": text.encode("utf-8", "replace").decode()[:1000],
+        "$repr": _valid(text[:_MOST_REPR]),
     }

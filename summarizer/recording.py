@@ -262,13 +262,27 @@ def _answer_wire(response: object) -> Mapping[str, Any]:
     try:
         return as_wire(response)
     except InvalidMessage:
-        content = getattr(response, "content", None)
-        if not isinstance(content, str):
+        message = _by_attributes(response)
+        if message is None:
             raise InvalidMessage(
                 f"cannot read an answer from {type(response).__name__}; pass text, a message mapping or a "
                 "Chat Completions response"
             ) from None
-        return {"role": "assistant", "content": content}
+        return message
+
+
+def _by_attributes(response: object) -> Mapping[str, Any] | None:
+    """The answer of a client whose objects cannot be dumped; `None` if it has no content where we look."""
+    choices = getattr(response, "choices", None)
+    if not isinstance(choices, Sequence) or not choices:
+        content = getattr(response, "content", None)
+        return {"role": "assistant", "content": content} if isinstance(content, str) else None
+    message = getattr(cast("Sequence[object]", choices)[0], "message", None)
+    content, calls = getattr(message, "content", None), getattr(message, "tool_calls", None)
+    if not isinstance(content, str) and not calls:
+        return None
+    wire = {"role": "assistant", "content": content, "tool_calls": calls}
+    return {"choices": [{"message": wire}], "model": getattr(response, "model", None)}
 
 
 def _answer_message(wire: Mapping[str, Any]) -> Message:

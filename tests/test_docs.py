@@ -43,11 +43,15 @@ def name_of(page: Path) -> str:
 
 
 async def run_block(source: str, names: dict[str, Any]) -> None:
-    """Run a block as if typed into `python -m asyncio`: `await` may stand at the top."""
+    """Run a block as if typed into `python -m asyncio`: `await` may stand at the top.
+
+    One that never awaits runs in a thread, as a script would: it may call `asyncio.run`.
+    """
     code = compile(source, names["__file__"], "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
-    result = eval(code, names)
-    if inspect.iscoroutine(result):
-        await result
+    if code.co_flags & inspect.CO_COROUTINE:
+        await eval(code, names)
+    else:
+        await asyncio.to_thread(eval, code, names)
 
 
 @pytest.mark.parametrize("page", pages_with("python"), ids=name_of)
@@ -135,3 +139,14 @@ def is_test(file: Path, name: str) -> bool:
         file.exists()
         and re.search(rf"^(async )?def {name}\(", file.read_text("utf-8"), re.MULTILINE) is not None
     )
+
+
+def test_every_log_event_is_listed() -> None:
+    """The event names in the code are those of the page on logs."""
+    emitted = re.compile(r"\blog\.(?:debug|info|warning|error|exception)\(\s*\"([\w.]+)\"")
+    sources = [path.read_text("utf-8") for path in (ROOT / "summarizer").rglob("*.py")]
+    listed = re.findall(r"^\| (`.+?`) \|", (ROOT / "docs" / "logs.md").read_text("utf-8"), re.MULTILINE)
+
+    assert {name for cell in listed for name in re.findall(r"`([\w.]+)`", cell)} == {
+        name for source in sources for name in emitted.findall(source)
+    }

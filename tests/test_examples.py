@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from summarizer import SessionManager, get_session_stats, open_store
+from summarizer.testing import LoopbackServer
 from tests import redis_servers
 
 ROOT = Path(__file__).parent.parent
@@ -26,13 +27,14 @@ def environment(**settings: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), **settings}
 
 
-def run(script: str, *arguments: str, folder: Path) -> str:
+def run(script: str, *arguments: str, folder: Path, typed: str = "", **settings: str) -> str:
     """Run an example in `folder`; what it printed."""
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / script), *arguments],
         check=False,
         cwd=folder,
-        env=environment(),
+        env=environment(**settings),
+        input=typed,
         capture_output=True,
         text=True,
         timeout=100,
@@ -61,6 +63,27 @@ async def test_the_endless_chat_goes_on_where_it_stopped(tmp_path: Path) -> None
     assert stats.session_segments >= 5
     assert largest is not None
     assert int(largest.group(1)) < 900
+
+
+@pytest.mark.slow
+def test_the_endless_chat_speaks_to_a_model(tmp_path: Path) -> None:
+    """With `--model` what is typed reaches the model, its answer is shown, and usage and cost are booked."""
+    pytest.importorskip("litellm")
+    with LoopbackServer(["Good morning, Ana.", "The 9:15 to Porto."]) as server:
+        printed = run(
+            *("endless_chat.py", "--chat", "trip", "--model", "openai/gpt-4o-mini"),
+            folder=tmp_path,
+            typed="I am Ana.\nWhich train?\n\n",
+            OPENAI_API_KEY="none",
+            OPENAI_BASE_URL=server.openai_url,
+        )
+    stats = asyncio.run(get_session_stats("trip", store=f"sqlite:///{tmp_path}/chat.db"))
+
+    assert "Good morning, Ana." in printed
+    assert "The 9:15 to Porto." in printed
+    assert stats.total_messages == 4
+    assert stats.billed_tokens > 0
+    assert stats.cost_coverage == 1.0
 
 
 async def test_custom_summarizers_are_adopted_or_replaced(tmp_path: Path) -> None:

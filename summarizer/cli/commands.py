@@ -8,12 +8,12 @@ import os
 import secrets
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import click
 from rich.console import Console
@@ -33,8 +33,9 @@ __all__ = ["run"]
 
 DEMO_THRESHOLD: Final = 4000
 DEMO_MODEL: Final = "gpt-4o-mini"
-LOCAL_LIMIT: Final = 60
-"""Messages that the demo gives the local model unless told otherwise: it reads about 200 tokens a second."""
+LOCAL_THRESHOLD: Final = 1500
+LOCAL_LIMIT: Final = 24
+"""What the demo gives the local model unless told otherwise: it reads some 100 tokens a second."""
 _TRANSCRIPT: Final = "airline_desk.jsonl"
 
 
@@ -70,12 +71,12 @@ def _options(command: _Command) -> _Command:
         click.option(
             "--threshold",
             type=click.IntRange(min=200),
-            default=DEMO_THRESHOLD,
-            show_default=True,
-            help="Content tokens at which a new segment is opened.",
+            help=f"Content tokens at which a new segment is opened.  [default: {DEMO_THRESHOLD}]",
         ),
         click.option("--limit", type=click.IntRange(min=1), help="Take the first N messages only."),
-        click.option("--model", default=DEMO_MODEL, show_default=True, help="Counts and prices are this model's."),
+        click.option(
+            "--model", default=DEMO_MODEL, show_default=True, help="Whose counts and prices to use."
+        ),
         click.option(
             "--summarizer",
             default="extractive",
@@ -97,25 +98,27 @@ def cli() -> None:
 
 @cli.command()
 @_options
-def demo(*, threshold: int, limit: int | None, model: str, summarizer: str, as_json: bool) -> int:
+def demo(*, threshold: int | None, limit: int | None, model: str, summarizer: str, as_json: bool) -> int:
     """Show the main job on a real transcript; no key, no server."""
     with as_file(files("summarizer.cli") / "data" / _TRANSCRIPT) as path:
         (transcript,) = read_transcripts(path)
-    if limit is None and summarizer == "local":
-        limit = LOCAL_LIMIT
+    if summarizer == "local":
+        threshold, limit = threshold or LOCAL_THRESHOLD, limit or LOCAL_LIMIT
     title = "longsplice demo: ten customers of an airline's desk, one conversation"
-    return _replay(Job(title, _first(transcript, limit), threshold, model, summarizer, None, as_json))
+    return _replay(
+        Job(title, _first(transcript, limit), threshold or DEMO_THRESHOLD, model, summarizer, None, as_json)
+    )
 
 
 @cli.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @_options
 @click.option("--conversation", type=click.IntRange(min=1), help="Which one, where the file holds several.")
-@click.option("--store", help="Keep the result in this store (a URL); default: a file that is removed afterwards.")
+@click.option("--store", help="Keep the result in this store, a URL.  [default: a file, removed afterwards]")
 def replay(
     *,
     file: Path,
-    threshold: int,
+    threshold: int | None,
     limit: int | None,
     model: str,
     summarizer: str,
@@ -126,7 +129,9 @@ def replay(
     """Do the same with your own transcript: OpenAI messages as JSON or JSONL."""
     transcript = _chosen(read_transcripts(file), str(file), conversation)
     title = f"longsplice replay: {file.name}"
-    return _replay(Job(title, _first(transcript, limit), threshold, model, summarizer, store, as_json))
+    return _replay(
+        Job(title, _first(transcript, limit), threshold or DEMO_THRESHOLD, model, summarizer, store, as_json)
+    )
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -155,7 +160,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def _failed(text: str, code: int) -> int:
     problem, separator, fix = " ".join(text.split()).rpartition("; ")
     if not separator:
-        problem, separator, fix = fix.rpartition(": ") if ": pip install" in fix else (fix, "", "see longsplice --help")
+        problem, separator, fix = fix.partition(": pip install")
+        fix = f"pip install{fix}" if separator else "see longsplice --help"
     click.echo(f"longsplice: {problem}; fix: {fix}", err=True)
     return code
 
@@ -224,7 +230,7 @@ async def _read(url: str, conversation_id: str, model: str) -> Reading:
 
 
 @contextmanager
-def _summarizer(name: str) -> Iterator[object]:
+def _summarizer(name: str) -> Generator[object]:
     """What `SessionManager` takes as its summarizer; the local model runs as long as the block."""
     if name != "local":
         yield name
@@ -238,16 +244,15 @@ def _summarizer(name: str) -> Iterator[object]:
             api_key="local",
             window=4096,
             prompt="compact",
-            timeout_s=120.0,
             tries=1,
         )
 
 
 @contextmanager
-def _store_url(given: str | None) -> Iterator[str]:
+def _store_url(given: str | None) -> Generator[str]:
     if given is not None:
         if given.startswith("memory:"):
-            raise InvalidSetting(f"--store {given!r} keeps nothing; give a sqlite:/// or redis:// URL, or leave it out")
+            raise InvalidSetting(f"--store {given!r} keeps nothing; give a sqlite:/// or redis:// URL")
         yield given
         return
     with tempfile.TemporaryDirectory(prefix="longsplice-") as folder:
@@ -255,7 +260,7 @@ def _store_url(given: str | None) -> Iterator[str]:
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Callable[[], None]]:
+def _progress(total: int) -> Generator[Callable[[], None]]:
     """A bar on stderr, where that is a terminal."""
     console = Console(stderr=True, no_color=bool(os.environ.get("NO_COLOR")))
     columns = (TextColumn("recording"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())

@@ -53,8 +53,8 @@ async def record_steps(
         if step.made_up == "call":
             await manager.ai_responds(None, tool_calls=message["tool_calls"], made_up="call")
         elif step.made_up == "result":
-            call_id = message["tool_call_id"]
-            await manager.tool_used(step.tool_name, None, message["content"], tool_call_id=call_id, made_up="result")
+            call_id, text = message["tool_call_id"], message["content"]
+            await manager.tool_used(step.tool_name, None, text, tool_call_id=call_id, made_up="result")
         else:
             await manager.record(message)
         on_step()

@@ -20,7 +20,7 @@ _SHOWN_MESSAGES: Final = 12
 
 
 def render(report: Report, title: str) -> str:
-    """The report, ready to print; styled with ANSI codes that `click.echo` takes out where they do not belong."""
+    """The report, ready to print; `click.echo` takes the colour out where it does not belong."""
     lines = [click.style(title, bold=True), *_head(report), ""]
     for handover in report.handovers:
         lines += [*_handover(handover), ""]
@@ -29,7 +29,7 @@ def render(report: Report, title: str) -> str:
 
 
 def _head(report: Report) -> Iterator[str]:
-    yield f"{report.messages:,} messages, {report.tokens:,} content tokens, counted as {report.counter} counts"
+    yield f"{report.messages:,} messages, {report.tokens:,} content tokens, tokenizer {report.counter}"
     priced = "list price, prompt cache not counted" if report.price_known else "its price is unknown"
     yield f"priced as {report.model or 'no model'} ({priced}); system prompt {report.system_tokens:,} tokens"
 
@@ -74,7 +74,10 @@ def _open_segment(report: Report) -> Iterator[str]:
 
 
 def _totals(report: Report) -> Iterator[str]:
-    yield click.style("all calls", bold=True) + f"  {report.model_calls:,} answers of the model, input of each call added up"
+    yield (
+        click.style("all calls", bold=True)
+        + f"  {report.model_calls:,} answers, the input of each call added up"
+    )
     yield f"  {_load(report.all_calls)}"
     if report.summary_calls:
         spent = f"{report.summary_tokens:,} tokens, {_usd(report.summary_usd)}"
@@ -86,15 +89,15 @@ def _totals(report: Report) -> Iterator[str]:
 def _found(report: Report) -> Iterator[str]:
     found = report.found
     colour = "green" if found.complete else "red"
-    yield click.style(f"every event found again: {found.found:,} of {found.expected:,}", fg=colour, bold=True) + (
-        "  (read by a second store that had seen nothing; compared to the byte, keys in order)"
-    )
+    yield click.style(
+        f"every event found again: {found.found:,} of {found.expected:,}", fg=colour, bold=True
+    ) + ("  (read by a second store that had seen nothing; compared to the byte, keys in order)")
     if found.missing:
         yield f"  not found, or changed: messages {', '.join(map(str, found.missing[:20]))}"
     if found.made_up_calls:
         yield f"  {found.made_up_calls:,} tool result(s) answered no call: kept behind a made-up call each"
     if found.made_up_results:
-        yield f"  {found.made_up_results:,} call(s) had no result: answered by a made-up one each that says so"
+        yield f"  {found.made_up_results:,} call(s) had no result: each got a made-up one that says so"
 
 
 def _context(report: Report) -> Iterator[str]:
@@ -118,7 +121,7 @@ def _said(message: Mapping[str, Any]) -> str:
 
 
 def _called(call: Mapping[str, Any]) -> str:
-    body = call.get(call.get("type") or "function") or {}
+    body: Mapping[str, Any] = call.get(call.get("type") or "function") or {}
     return f"-> {body.get('name')}({body.get('arguments') or body.get('input') or ''})"
 
 

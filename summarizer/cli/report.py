@@ -295,7 +295,7 @@ def _sum(loads: Sequence[Load], price: Price | None) -> Load:
 
 
 def _summary_tokens(call: Mapping[str, Any]) -> int:
-    usage = call.get("usage") or {}
+    usage: Mapping[str, int] = call.get("usage") or {}
     return (usage.get("input_tokens") or 0) + (usage.get("output_tokens") or 0)
 
 
@@ -305,7 +305,8 @@ def _summary_usd(calls: Sequence[Mapping[str, Any]]) -> Decimal | None:
 
 
 def _made_up(event: Event) -> str | None:
-    return (event.data.get("metadata") or {}).get("made_up")
+    metadata: Mapping[str, Any] = event.data.get("metadata") or {}
+    return metadata.get("made_up")
 
 
 def _found(reading: Reading, transcript: Sequence[Mapping[str, Any]]) -> Found:
@@ -321,8 +322,14 @@ def _found(reading: Reading, transcript: Sequence[Mapping[str, Any]]) -> Found:
         held.insert(0, canonical_json({"role": "system", "content": prompt}))
     wanted = [canonical_json(_recorded(message)) for message in transcript]
     padded = [*held, *([None] * len(wanted))]
-    missing = tuple(i for i, (mine, theirs) in enumerate(zip(wanted, padded, strict=False), 1) if mine != theirs)
-    return Found(len(wanted), len(wanted) - len(missing), missing, made_up.count("call"), made_up.count("result"))
+    missing = tuple(i for i, text in enumerate(wanted, 1) if text != padded[i - 1])
+    return Found(
+        expected=len(wanted),
+        found=len(wanted) - len(missing),
+        missing=missing,
+        made_up_calls=made_up.count("call"),
+        made_up_results=made_up.count("result"),
+    )
 
 
 def _recorded(message: Mapping[str, Any]) -> Mapping[str, Any]:

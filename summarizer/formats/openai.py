@@ -1,9 +1,7 @@
 """Transcripts as people keep them: OpenAI messages as JSON or JSONL.
 
-    [{"role": ...}, ...]                  one conversation
-    {"messages": [...]}                   one conversation; other keys are left alone
-    {"role": ...}                         a line each: one conversation
-    {"messages": [...]}                   a line each: a conversation a line
+Read are: an array of messages; one object `{"messages": [...]}`, whose other keys are left alone; a message
+a line (one conversation); and one `{"messages": [...]}` a line (a conversation each).
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ from ..messages import Message
 
 __all__ = ["InvalidTranscript", "Transcript", "parse_transcripts", "read_transcripts"]
 
-_SHAPES: Final = 'expected OpenAI messages: a JSON array, {"messages": [...]}, or one such object or message a line'
+_SHAPES: Final = 'give a JSON array of OpenAI messages, {"messages": [...]}, or a line each of one of the two'
 
 
 class InvalidTranscript(InvalidMessage):
@@ -62,7 +60,7 @@ class Transcript:
 class _Value:
     """One JSON value of a file and the line on which it begins."""
 
-    value: object
+    value: Any
     line: int
 
 

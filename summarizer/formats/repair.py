@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 
 from ..messages import Message
 from ..units import pair_calls
@@ -33,7 +33,7 @@ class Step:
 
 
 def steps_of(messages: Sequence[Mapping[str, Any]]) -> tuple[Step, ...]:
-    """Return every message once, in order, with what must be made up so that no call and no result stands alone.
+    """Return every message once, in order, and what must be made up so that none stands alone.
 
     A tool result that answers no call gets a call before it. A call that nothing answers gets a
     result that says so, behind its round, since an open call holds every later cut back. Calls that are
@@ -77,10 +77,9 @@ def canonical_json(message: Mapping[str, Any]) -> str:
     """
     kept = {key: value for key, value in message.items() if value is not None}
     kept.setdefault("content", None)
-    if not kept.get("tool_calls"):
-        kept.pop("tool_calls", None)
-    else:
-        kept["tool_calls"] = [_canonical_call(call) for call in cast("list[Mapping[str, Any]]", kept["tool_calls"])]
+    calls: Sequence[Mapping[str, Any]] = kept.pop("tool_calls", None) or ()
+    if calls:
+        kept["tool_calls"] = [_canonical_call(call) for call in calls]
     return json.dumps(kept, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 

@@ -308,17 +308,7 @@ class MemoryStore:
             conversation.ids[event.event_id] = seq
         if effects.settings is not None:
             conversation.settings = effects.settings
-        conversation.head = replace(
-            head,
-            last_seq=seq,
-            total_tokens=total,
-            settings_seq=head.settings_seq if effects.settings is None else seq,
-            message_seq=_placed(head.last_seq, effects.message_offset, head.message_seq),
-            skipped_seq=_placed(head.last_seq, effects.skipped_offset, head.skipped_seq),
-            report=head.report if effects.report is None else effects.report,
-            report_total=head.report_total if effects.report is None else total,
-            counters=head.counters.plus(effects.counters),
-        )
+        conversation.head = head.advanced(seq, total, effects)
         conversation.touched = self._clock()
 
     def _check_size(self, event: Event) -> None:
@@ -346,10 +336,6 @@ class MemoryStore:
     def _remove(self, keys: list[tuple[Owner, str]]) -> Erased:
         gone = [self._conversations.pop(key) for key in keys]
         return Erased(len(gone), sum(len(c.segments) for c in gone), sum(len(c.log) for c in gone))
-
-
-def _placed(last_seq: int, offset: int, otherwise: int) -> int:
-    return last_seq + 1 + offset if offset >= 0 else otherwise
 
 
 def _matches(owner: Owner | AnyOwner, who: Owner) -> bool:

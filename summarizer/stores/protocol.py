@@ -18,7 +18,7 @@ from enum import Enum
 from hashlib import blake2b
 from typing import Any, Final, Literal, Protocol
 
-from ..events import Counters, Event
+from ..events import Counters, Effects, Event
 
 __all__ = [
     "ANY_OWNER",
@@ -103,6 +103,31 @@ class Head:
     def segment_tokens(self) -> int:
         """Raw tokens of the open segment's events, the seed not included."""
         return self.total_tokens - self.start_tokens
+
+    def advanced(self, last_seq: int, total_tokens: int, effects: Effects) -> Head:
+        """The head after a batch that ends at `last_seq`; leases are not its business."""
+        before, moved = self.last_seq + 1, effects.report is not None
+        # Written out, as in `Event.placed`: this runs for each append.
+        return Head(
+            self.conversation_id,
+            self.index,
+            self.start_seq,
+            last_seq,
+            total_tokens,
+            self.start_tokens,
+            self.seed_tokens,
+            self.opened_seq,
+            self.opened_turns,
+            self.settings_seq if effects.settings is None else last_seq,
+            self.message_seq if effects.message_offset < 0 else before + effects.message_offset,
+            self.skipped_seq if effects.skipped_offset < 0 else before + effects.skipped_offset,
+            effects.report if moved else self.report,
+            total_tokens if moved else self.report_total,
+            self.counters.plus(effects.counters),
+            self.fence,
+            self.lease_s,
+            self.first_seq,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import pytest
 
 from summarizer import SessionManager
 from summarizer.errors import InvalidMessage, InvalidSetting, OrphanToolResult, ValueTooLarge
-from summarizer.events import Origin
+from summarizer.events import Event, Origin
 from summarizer.messages import Message
 from summarizer.meter import counter_named
 from summarizer.recording import Recorder, read_answer
@@ -34,6 +34,12 @@ def as_object(value: object) -> Any:
 
 def recorder(**options: Any) -> Recorder:
     return Recorder(counter_named("utf8/4"), None, **options)
+
+
+def used(
+    made: Recorder, name: str, arguments: object, result: object, error: BaseException | str | None = None
+) -> list[Event]:
+    return made.tool(name, arguments, result=result, error=error, tool_call_id=None, metadata=None)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +69,7 @@ def test_a_response_brings_its_usage_and_model() -> None:
     assert (told.usage.input_tokens, told.model) == (1, "mine")
 
 
-@pytest.mark.parametrize("response", [None, 7, object(), {"choices": []}, {"choices": "none"}, []])
+@pytest.mark.parametrize("response", [7, object(), {"choices": []}, {"choices": "none"}, b"x"])
 def test_what_is_no_answer_is_refused(response: object) -> None:
     """A value that holds no assistant message is refused with what to pass in its place."""
     with pytest.raises(InvalidMessage):
@@ -78,7 +84,7 @@ def test_usage_that_cannot_be_is_refused() -> None:
 
 def test_a_made_up_call_and_its_result_are_one_batch() -> None:
     """A tool's outcome stands behind a call of its own, bound by id."""
-    call, result = recorder().tool("search", {"q": "rooms"}, [1, 2], None, None, None)
+    call, result = used(recorder(), "search", {"q": "rooms"}, [1, 2])
     assert call.message is not None
     assert result.message is not None
 
@@ -90,8 +96,8 @@ def test_a_made_up_call_and_its_result_are_one_batch() -> None:
 
 def test_an_error_is_what_the_tool_said() -> None:
     """An exception is recorded with its class and text, beside a result if there is one."""
-    _, raised = recorder().tool("search", {}, None, ValueError("no such city"), None, None)
-    _, both = recorder().tool("search", {}, "half", "cut off", None, None)
+    _, raised = used(recorder(), "search", {}, None, ValueError("no such city"))
+    _, both = used(recorder(), "search", {}, "half", "cut off")
 
     assert raised.data["tool"] == {"name": "search", "error": "no such city", "error_type": "ValueError"}
     assert raised.message is not None
@@ -102,8 +108,8 @@ def test_an_error_is_what_the_tool_said() -> None:
 
 def test_the_same_key_gives_the_same_ids() -> None:
     """Events recorded under an idempotency key have ids that follow from it; others never repeat."""
-    keyed = [[e.event_id for e in recorder(idempotency_key="k").tool("t", {}, 1, None, None, None)] for _ in "ab"]
-    free = [[e.event_id for e in recorder().tool("t", {}, 1, None, None, None)] for _ in "ab"]
+    keyed = [[e.event_id for e in used(recorder(idempotency_key="k"), "t", {}, 1)] for _ in "ab"]
+    free = [[e.event_id for e in used(recorder(), "t", {}, 1)] for _ in "ab"]
 
     assert keyed[0] == keyed[1]
     assert len(set(keyed[0])) == 2

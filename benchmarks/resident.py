@@ -1,0 +1,84 @@
+"""Resident memory of a process that serves 10,000 open conversations, beside `LONGSPLICE_CACHE_BYTES`."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from summarizer import SessionManager, open_store
+
+from .harness import Figure, Result
+from .logs import ANSWER, QUESTION
+
+_STATM = Path("/proc/self/statm")
+_TURNS = 4
+_AT_ONCE = 50
+_MIB = 1024 * 1024
+
+
+async def run(*, quick: bool = False) -> Result:
+    """Measure in a process of its own for each setting, on SQLite, whose cache is small and fixed."""
+    conversations = 20 if quick else 10_000
+    if not _memory_is_told():
+        return Result("resident", [], ["left out: this system does not say what is resident"])
+    figures: list[Figure] = []
+    for mib in (8, 64) if quick else (8, 32, 64):
+        with tempfile.TemporaryDirectory() as folder:
+            grown = await asyncio.to_thread(_measured, Path(folder), conversations, mib * _MIB)
+        figures.append(
+            Figure(f"cache {mib} MiB: growth, {conversations:,} conversations", grown / _MIB, "MiB")
+        )
+        figures.append(Figure(f"cache {mib} MiB: growth over the setting", grown / _MIB / mib, at_most=1))
+    return Result(
+        "resident", figures, [f"{_TURNS} turns of 200 tokens in each conversation, managers let go"]
+    )
+
+
+def _measured(folder: Path, conversations: int, cache_bytes: int) -> int:
+    command = [sys.executable, "-m", "benchmarks.resident", str(folder / "log.db"), str(conversations)]
+    path = os.pathsep.join(entry or os.curdir for entry in sys.path)
+    environment = {**os.environ, "LONGSPLICE_CACHE_BYTES": str(cache_bytes), "PYTHONPATH": path}
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    return int(json.loads(done.stdout))
+
+
+async def _serve(path: str, conversations: int) -> int:
+    """Bytes by which this process grows from its hundredth conversation to its last."""
+    store = open_store(f"sqlite:///{path}")
+    slots = asyncio.Semaphore(_AT_ONCE)
+
+    async def serve(number: int) -> None:
+        async with slots:
+            for turn in range(_TURNS):
+                # As an endpoint does: a manager for each request.
+                manager = SessionManager(f"open-{number}", store=store, infinite_context=False)
+                await manager.user_says(f"{turn} {QUESTION}", tokens=100)
+                await manager.ai_responds(f"{turn} {ANSWER}", tokens=100)
+            await manager.context()
+
+    await asyncio.gather(*map(serve, range(100)))
+    before = _resident()
+    await asyncio.gather(*(serve(number) for number in range(100, 100 + conversations)))
+    gc.collect()
+    grown = _resident() - before
+    await store.close()
+    return grown
+
+
+def _memory_is_told() -> bool:
+    return _STATM.exists()
+
+
+def _resident() -> int:
+    pages = int(_STATM.read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(_serve(sys.argv[1], int(sys.argv[2])))))

@@ -1,0 +1,89 @@
+"""What providers refuse: strict judges of a request's messages, after their published rules."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Wire = Mapping[str, Any]
+
+
+def openai_faults(messages: Sequence[Wire]) -> list[str]:
+    """What Chat Completions would refuse, empty if nothing.
+
+    Source: OpenAI API reference, "Create chat completion" (read 2026-11).
+    """
+    faults: list[str] = []
+    waiting: list[str] = []
+    for i, message in enumerate(messages):
+        role, key = message["role"], _answered(message)
+        if key is not None:
+            if key in waiting:
+                waiting.remove(key)
+            else:
+                faults.append(f"{i}: {role} message answers {key!r}, waiting are {waiting}")
+            if not isinstance(message["content"], str | list):
+                faults.append(f"{i}: {role} message without content")
+            continue
+        if waiting:
+            faults.append(f"{i}: {role} message where {waiting} must be answered")
+        waiting = _made(message)
+        if len(set(waiting)) != len(waiting):
+            faults.append(f"{i}: calls share an id")
+        if not waiting and (message["content"] is None or message["content"] == []):
+            faults.append(f"{i}: {role} message without content")
+    if waiting:
+        faults.append(f"the end: {waiting} are not answered")
+    return faults
+
+
+def anthropic_faults(messages: Sequence[Wire]) -> list[str]:
+    """What Messages would refuse after system messages were taken out and neighbours of one role merged.
+
+    Source: Anthropic API reference, "Messages" and "Tool use" (read 2026-11).
+    """
+    faults: list[str] = []
+    turns = _merged(messages)
+    if turns and turns[0][0] != "user":
+        faults.append("does not begin with the user")
+    for i, (role, blocks) in enumerate(turns):
+        used = [key for kind, key in blocks if kind == "tool_use"]
+        if not used:
+            continue
+        following = turns[i + 1][1] if i + 1 < len(turns) else []
+        answered = [key for kind, key in following if kind == "tool_result"]
+        if sorted(used) != sorted(answered):
+            faults.append(f"{i} ({role}): calls {used}, answered next {answered}")
+        if any(kind == "tool_result" for kind, _ in following[len(answered) :]):
+            faults.append(f"{i + 1}: a result behind other content")
+    made = sum(kind == "tool_use" for _, blocks in turns for kind, _ in blocks)
+    given = sum(kind == "tool_result" for _, blocks in turns for kind, _ in blocks)
+    if made != given:
+        faults.append(f"{made} calls and {given} results")
+    return faults
+
+
+def _answered(message: Wire) -> str | None:
+    if message["role"] == "tool":
+        return message["tool_call_id"]
+    return f"function:{message['name']}" if message["role"] == "function" else None
+
+
+def _made(message: Wire) -> list[str]:
+    if message.get("function_call"):
+        return [f"function:{message['function_call']['name']}"]
+    return [call["id"] for call in message.get("tool_calls", ())]
+
+
+def _merged(messages: Sequence[Wire]) -> list[tuple[str, list[tuple[str, str]]]]:
+    turns: list[tuple[str, list[tuple[str, str]]]] = []
+    for message in messages:
+        if message["role"] in ("system", "developer"):
+            continue
+        key = _answered(message)
+        role = "assistant" if message["role"] == "assistant" else "user"
+        blocks = [("tool_result", key)] if key is not None else [("text", "")] * bool(message["content"])
+        blocks += [("tool_use", made) for made in _made(message)]
+        if turns and turns[-1][0] == role:
+            turns[-1][1].extend(blocks)
+        else:
+            turns.append((role, blocks))
+    return turns
