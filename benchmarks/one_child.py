@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import secrets
 import tempfile
-import time
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +13,11 @@ from summarizer.segmentation import settle
 
 from .harness import Figure, Result
 from .logs import QUESTION
+from .processes import all_ready, run_together
 from .servers import NO_REDIS, redis_server
 
 _PROCESSES = 4
 _THRESHOLD = 4000
-_START_S = 2.5
 
 
 async def run(*, quick: bool = False) -> Result:
@@ -48,8 +44,8 @@ async def _on(name: str, url: str, workers: int, calls: Path) -> list[Figure]:
     left = _THRESHOLD - (await manager.get_stats()).context_tokens
     await manager.user_says(QUESTION, tokens=left - 1)
     await manager.ai_responds("Yes.", tokens=0)
-    jobs = [(url, root, workers // _PROCESSES, time.time() + _START_S, str(calls))] * _PROCESSES
-    await asyncio.to_thread(_in_processes, jobs)
+    jobs = [(url, root, workers // _PROCESSES, str(calls))] * _PROCESSES
+    await asyncio.to_thread(run_together, _process, jobs)
     events = await store.read(None, root)
     chain = await store.segments(None, root)
     await store.close()
@@ -65,17 +61,11 @@ def _count(calls: Path) -> int:
     return len(calls.read_text(encoding="utf-8").splitlines()) if calls.exists() else 0
 
 
-def _in_processes(jobs: Sequence[tuple[Any, ...]]) -> None:
-    with ProcessPoolExecutor(len(jobs), mp_context=multiprocessing.get_context("spawn")) as pool:
-        for future in [pool.submit(_process, *job) for job in jobs]:
-            future.result()
+def _process(url: str, root: str, workers: int, calls: str) -> None:
+    asyncio.run(_work(url, root, workers, Path(calls)))
 
 
-def _process(url: str, root: str, workers: int, start: float, calls: str) -> None:
-    asyncio.run(_work(url, root, workers, start, Path(calls)))
-
-
-async def _work(url: str, root: str, workers: int, start: float, calls: Path) -> None:
+async def _work(url: str, root: str, workers: int, calls: Path) -> None:
     async def summarize(_messages: list[dict[str, Any]]) -> str:
         with calls.open("a", encoding="utf-8") as file:
             file.write("call\n")
@@ -90,7 +80,7 @@ async def _work(url: str, root: str, workers: int, start: float, calls: Path) ->
     ]
     for manager in managers:
         await manager.context()
-    await asyncio.sleep(max(0.0, start - time.time()))
+    await all_ready()
     await asyncio.gather(*(m.user_says(f"worker {i}", tokens=2) for i, m in enumerate(managers)))
     await settle()
     for store in stores:

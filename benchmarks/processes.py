@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from threading import Barrier
+from typing import Any, ClassVar, TypeVar
 
 from summarizer import SessionManagerError, open_store
 
 from .logs import ANSWER, QUESTION, message_event
 
-__all__ = ["Written", "write_from_processes"]
+__all__ = ["Written", "all_ready", "run_together", "write_from_processes"]
 
-_START_S = 2.5
-"""Seconds in which all processes are up and connected; they then start together."""
+T = TypeVar("T")
+
+_START_TIMEOUT_S = 120
+"""Seconds within which all processes must be up and connected; they then start together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +45,8 @@ def write_from_processes(
 
     One writer a root entry, so a root named 64 times has 64 writers. `pause_s` lies between turns.
     """
-    start = time.time() + _START_S
-    jobs = [(url, list(roots[i::processes]), turns, start, pause_s) for i in range(processes)]
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=spawn) as pool:
-        parts = [future.result() for future in [pool.submit(_process, *job) for job in jobs]]
+    jobs = [(url, list(roots[i::processes]), turns, pause_s) for i in range(processes)]
+    parts = run_together(_process, jobs)
     return Written(
         tuple(wait for part in parts for wait in part.waits_s),
         tuple(error for part in parts for error in part.errors),
@@ -53,11 +54,37 @@ def write_from_processes(
     )
 
 
-def _process(url: str, roots: list[str], turns: int, start: float, pause_s: float) -> Written:
-    return asyncio.run(_write(url, roots, turns, start, pause_s))
+def run_together(work: Callable[..., T], jobs: Sequence[tuple[Any, ...]]) -> list[T]:
+    """Run each job in a process of its own; each calls `all_ready` once it is, before it starts."""
+    spawn = multiprocessing.get_context("spawn")
+    barrier = spawn.Barrier(len(jobs))
+    with ProcessPoolExecutor(
+        len(jobs), mp_context=spawn, initializer=_Start.prepare, initargs=(barrier,)
+    ) as pool:
+        return [future.result() for future in [pool.submit(work, *job) for job in jobs]]
 
 
-async def _write(url: str, roots: list[str], turns: int, start: float, pause_s: float) -> Written:
+async def all_ready() -> None:
+    """Wait until the process of every job has come to this point."""
+    assert _Start.barrier is not None
+    await asyncio.to_thread(_Start.barrier.wait, _START_TIMEOUT_S)
+
+
+class _Start:
+    """What a process was given to wait at."""
+
+    barrier: ClassVar[Barrier | None] = None
+
+    @classmethod
+    def prepare(cls, barrier: Barrier) -> None:
+        cls.barrier = barrier
+
+
+def _process(url: str, roots: list[str], turns: int, pause_s: float) -> Written:
+    return asyncio.run(_write(url, roots, turns, pause_s))
+
+
+async def _write(url: str, roots: list[str], turns: int, pause_s: float) -> Written:
     store = open_store(url)
     waits: list[float] = []
     errors: list[str] = []
@@ -75,9 +102,9 @@ async def _write(url: str, roots: list[str], turns: int, start: float, pause_s: 
 
     for root in set(roots):
         await store.load(None, root, after_seq=2**53)
-    await asyncio.sleep(max(0.0, start - time.time()))
-    start = max(start, time.time())
+    await all_ready()
+    start = time.perf_counter()
     await asyncio.gather(*map(writer, roots))
-    end = time.time()
+    duration = time.perf_counter() - start
     await store.close()
-    return Written(tuple(waits), tuple(errors), end - start)
+    return Written(tuple(waits), tuple(errors), duration)

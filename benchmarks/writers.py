@@ -35,7 +35,7 @@ async def run(*, quick: bool = False) -> Result:
 async def _on(name: str, url: str, writers: int, turns: int, conversations: int) -> list[Figure]:
     store = open_store(url)
     roots = [await grown(store, 2) for _ in range(conversations)]
-    targets = [roots[i // _PROCESSES % conversations] for i in range(writers)]
+    targets = [roots[i * conversations // writers] for i in range(writers)]
     done = await asyncio.to_thread(write_from_processes, url, targets, processes=_PROCESSES, turns=turns)
     expected = 2 * writers * turns
     found = 0

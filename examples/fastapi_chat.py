@@ -12,12 +12,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Header, HTTPException
+from fastapi import FastAPI, Header, Request
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from summarizer import (
+    InvalidMessage,
+    InvalidSetting,
+    SessionErased,
     SessionManager,
     SessionNotFound,
+    StoreUnavailable,
+    SummarizerError,
     get_conversation_history,
     get_session_stats,
     settle,
@@ -26,6 +32,13 @@ from summarizer import (
 
 MODEL = os.environ.get("CHAT_MODEL")
 THRESHOLD = int(os.environ.get("CHAT_THRESHOLD", "4000"))
+STATUS = {
+    SessionNotFound: 404,
+    SessionErased: 410,
+    InvalidMessage: 422,
+    InvalidSetting: 422,
+    StoreUnavailable: 503,
+}
 
 # Put your own authentication here: whoever controls this value controls whose chats are seen.
 User = Annotated[str, Header(alias="X-User", min_length=1)]
@@ -43,6 +56,12 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
 
 
 app = FastAPI(lifespan=lifespan)
+
+
+@app.exception_handler(SummarizerError)
+async def failed(_: Request, error: SummarizerError) -> JSONResponse:
+    status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 500)
+    return JSONResponse({"detail": str(error)}, status)
 
 
 async def reply_to(messages: list[dict[str, Any]]) -> Any:
@@ -76,18 +95,12 @@ async def say(chat: str, said: Said, user: User, idempotency_key: IdempotencyKey
 
 @app.get("/chats/{chat}")
 async def history(chat: str, user: User) -> list[dict[str, Any]]:
-    try:
-        return await get_conversation_history(chat, owner=user)
-    except SessionNotFound:
-        raise HTTPException(404, "no such chat") from None
+    return await get_conversation_history(chat, owner=user)
 
 
 @app.get("/chats/{chat}/stats")
 async def stats(chat: str, user: User) -> dict[str, Any]:
-    try:
-        return (await get_session_stats(chat, owner=user)).to_dict()
-    except SessionNotFound:
-        raise HTTPException(404, "no such chat") from None
+    return (await get_session_stats(chat, owner=user)).to_dict()
 
 
 @app.delete("/chats/{chat}")

@@ -115,6 +115,20 @@ class Access:
             await self.change_settings(lambda _: changes)
         return conversation
 
+    async def current(self) -> Conversation:
+        """The conversation as it is in the store now: one round trip, for what is new.
+
+        Raises:
+            SessionNotFound: It is not there; reading creates nothing.
+        """
+        conversation = self._conversation or cache_of(self.store).get(self.owner, self.root)
+        if conversation is None or self._beyond(conversation):
+            conversation = await self._load_or_create(write=False)
+        else:
+            await self.refresh(conversation)
+        self._conversation = conversation
+        return conversation
+
     async def append(self, build: Callable[[Conversation], list[Event]]) -> tuple[Conversation, list[Event]]:
         """Write what `build` makes for the conversation; one round trip once the conversation is open."""
         conversation = await self.open(write=True)
@@ -141,7 +155,7 @@ class Access:
 
     async def change_settings(self, changes_to: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
         """Change the stored settings, as they are now in the store."""
-        conversation = await self.refresh(await self.open(write=False))
+        conversation = await self.current()
         settings = {**conversation.settings, **changes_to(conversation.settings)}
         if settings == conversation.settings:
             return

@@ -91,10 +91,10 @@ class Conversation:
         """Take in a snapshot; `False` if it does not connect and a full load is needed."""
         head = loaded.head
         if after_seq is None:
-            fresh = Conversation.of(loaded)
-            self.settings, self.settings_seq = fresh.settings, fresh.settings_seq
-            self.summary, self.summary_index = fresh.summary, fresh.summary_index
-            self.events, self.known_seq, self.weight = fresh.events, fresh.known_seq, fresh.weight
+            self._begin_again(Conversation.of(loaded))
+            return True
+        if head.last_seq < after_seq:  # A log only grows: this is another one, under an id that expired.
+            return False
         if loaded.settings is not None:
             self.settings, self.settings_seq = loaded.settings, head.settings_seq
         if loaded.summary is not None:
@@ -108,6 +108,9 @@ class Conversation:
     def absorb_append(self, appended: Appended, batch: Sequence[Event]) -> None:
         """Take in the answer to a write."""
         head = appended.head
+        if not appended.duplicate and self._knows_another(appended.first_seq, batch[0]):
+            self._begin_again(Conversation(head, self.settings, -1, None, -1, head.start_seq - 1))
+            return
         self._see(head)
         if appended.duplicate:
             return
@@ -117,6 +120,18 @@ class Conversation:
             placed.append(batch[offset].placed(appended.first_seq + offset, total))
             total -= batch[offset].tokens
         self._extend((*appended.others, *reversed(placed)))
+
+    def _begin_again(self, fresh: Conversation) -> None:
+        self.head, self.settings, self.settings_seq = fresh.head, fresh.settings, fresh.settings_seq
+        self.summary, self.summary_index = fresh.summary, fresh.summary_index
+        self.events, self.known_seq, self.weight = fresh.events, fresh.known_seq, fresh.weight
+        self.viewed = None
+        self.views.clear()
+
+    def _knows_another(self, seq: int, event: Event) -> bool:
+        """Whether another event stood at `seq` before: the log that was known has expired."""
+        offset = seq - self.events[0].seq if self.events else -1
+        return 0 <= offset < len(self.events) and self.events[offset].event_id != event.event_id
 
     def _see(self, head: Head) -> None:
         if head.last_seq >= self.head.last_seq:

@@ -13,7 +13,8 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -45,7 +46,7 @@ _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 _MOST_LEVELS: Final = 100
 """Nesting that `jsonable` follows; it keeps well within the interpreter's default stack of 1,000 frames."""
 _MOST_BITS: Final = 14_000
-"""Size of the largest integer kept as a number; CPython refuses to write one of over 4,300 digits (14,284 bits)."""
+"""Size of the largest integer kept as a number; CPython writes none of over 4,300 digits (14,284 bits)."""
 _MOST_REPR: Final = 1000
 
 Content = str | tuple[Mapping[str, Any], ...] | None
@@ -174,9 +175,8 @@ class Message:
         wire = as_wire(value)
         role = wire.get("role")
         if not isinstance(role, str) or role not in ROLES:
-            raise InvalidMessage(
-                f"unknown role {role if role is None or isinstance(role, str) else type(role)!r}; use one of {', '.join(sorted(ROLES))}"
-            )
+            shown = repr(role) if role is None or isinstance(role, str) else f"of type {type(role).__name__}"
+            raise InvalidMessage(f"unknown role {shown}; use one of {', '.join(sorted(ROLES))}")
         calls = wire.get("tool_calls") or ()
         if not isinstance(calls, Sequence) or isinstance(calls, str):
             raise InvalidMessage(f"tool_calls must be a list, got {type(calls).__name__}")
@@ -205,7 +205,7 @@ class Message:
         calls = wire.get("tool_calls")
         return cls(
             wire["role"],
-            tuple(content) if isinstance(content, list) else content,
+            tuple(cast("list[Any]", content)) if isinstance(content, list) else content,
             tuple([_stored_call(call) for call in calls]) if calls else (),
             wire.get("tool_call_id"),
             wire.get("name"),
@@ -315,9 +315,9 @@ def jsonable(value: Any, _seen: tuple[int, ...] = ()) -> Any:
     JSON values stay. Keys become text; dates are ISO 8601; Decimal, UUID and paths are
     their text; sets are sorted lists; dataclasses and pydantic models are objects; NaN and
     the infinities are the texts `NaN`, `Infinity`, `-Infinity`; bytes are `{"$bytes":
-    base64}`; a lone surrogate is U+FFFD; a value inside itself is `{"$cycle": true}`; anything else, an integer of
-    over 4,000 digits and what lies deeper than 100 levels included, is `{"$type": its
-    class, "$repr": its repr}`, cut at 1,000 characters.
+    base64}`; a lone surrogate is U+FFFD; a value inside itself is `{"$cycle": true}`; anything else,
+    integers of over 4,000 digits and what lies deeper than 100 levels included, is
+    `{"$type": its class, "$repr": its repr}`, cut at 1,000 characters.
     """
     if value is None or isinstance(value, bool):
         return value
@@ -327,10 +327,7 @@ def jsonable(value: Any, _seen: tuple[int, ...] = ()) -> Any:
         return {"$cycle": True}
     if len(_seen) >= _MOST_LEVELS:
         return {"$type": type(value).__name__, "$repr": f"nested deeper than {_MOST_LEVELS} levels"}
-    try:
-        return _jsonable_object(value, (*_seen, id(value)))
-    except Exception:  # noqa: BLE001 - a foreign object's own methods may raise anything; its repr is kept instead
-        return _opaque(value)
+    return _jsonable_object(value, (*_seen, id(value)))
 
 
 def _scalar(value: str | float) -> Any:
@@ -361,6 +358,13 @@ def _key(key: object) -> str:
 
 
 def _jsonable_object(value: Any, seen: tuple[int, ...]) -> Any:
+    try:
+        return _structure(value, seen)
+    except Exception:  # noqa: BLE001 - a foreign object's own methods may raise anything; its repr is kept instead
+        return _opaque(value)
+
+
+def _structure(value: Any, seen: tuple[int, ...]) -> Any:
     if isinstance(value, Mapping):
         return {_key(k): jsonable(v, seen) for k, v in cast("Mapping[Any, Any]", value).items()}
     if isinstance(value, list | tuple):
@@ -372,9 +376,9 @@ def _jsonable_object(value: Any, seen: tuple[int, ...]) -> Any:
     if isinstance(value, Decimal | UUID | PurePath):
         return _valid(str(value))
     if isinstance(value, bytes | bytearray | memoryview):
-        return {"$bytes": base64.b64encode(bytes(value)).decode()}
-    if isinstance(value, Set):
-        return sorted((jsonable(v, seen) for v in cast("Set[Any]", value)), key=repr)
+        return {"$bytes": base64.b64encode(bytes(cast("bytes", value))).decode()}
+    if isinstance(value, AbstractSet):
+        return sorted((jsonable(v, seen) for v in cast("AbstractSet[Any]", value)), key=repr)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: jsonable(getattr(value, f.name), seen) for f in dataclasses.fields(value)}
     dump = getattr(type(value), "model_dump", None)

@@ -250,7 +250,7 @@ def read_answer(
     """
     if response is None or isinstance(response, str | list):
         wire = {"role": "assistant", "content": cast("object", response), "tool_calls": tool_calls}
-        return Answer(Message.from_wire(wire), Usage.from_response(usage), model)
+        return Answer(Message.from_wire(wire), None if usage is None else Usage.from_response(usage), model)
     wire = _answer_wire(response)
     reported = Usage.from_response(usage) if usage is not None else Usage.from_response(response)
     named = wire.get("model") if "choices" in wire else None

@@ -202,14 +202,25 @@ class SessionManager:
         model: str | None = None,
         provider: str | None = None,
         usage: object = None,
+        tokens: tuple[int, int] | None = None,
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
     ) -> str:
-        """Record a user message and its answer in one atomic batch; nothing comes between them."""
+        """Record a user message and its answer in one atomic batch; nothing comes between them.
+
+        `tokens` are the content tokens of the two, if you counted them already. The rest is as for
+        `user_says` and `ai_responds`.
+        """
         asked = Message.from_wire({"role": "user", "content": user_message})
         answer = read_answer(ai_response, usage=usage, model=model)
         return await self._write_answer(
-            [asked], answer, provider=provider, metadata=metadata, idempotency_key=idempotency_key
+            [asked],
+            answer,
+            provider=provider,
+            metadata=metadata,
+            tokens=None if tokens is None else tokens[1],
+            asked_tokens=None if tokens is None else tokens[0],
+            idempotency_key=idempotency_key,
         )
 
     async def tool_used(
@@ -316,7 +327,7 @@ class SessionManager:
         if access.fresh and access.seen is None:
             budget = self._gauge.window_budget(None) if max_tokens is None else max_tokens
             return self._gauge.first_request(self.session_id, access.system_prompt, budget)
-        conversation = await access.refresh(await access.open(write=False))
+        conversation = await access.current()
         budget = self._gauge.window_budget(conversation) if max_tokens is None else max_tokens
         built = conversation.view(
             (budget, self._gauge.model, self._gauge.tools_tokens),
@@ -416,11 +427,12 @@ class SessionManager:
         provider: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         tokens: int | None = None,
+        asked_tokens: int | None = None,
         idempotency_key: str | None = None,
         origin: Origin | None = None,
     ) -> str:
         def build(recorder: Recorder, conversation: Conversation) -> list[Event]:
-            events = [recorder.message(message) for message in before]
+            events = [recorder.message(message, tokens=asked_tokens) for message in before]
             report = None
             if answer.usage is not None:
                 head = conversation.head

@@ -166,12 +166,14 @@ async def test_two_workers_lose_nothing(kind: str, tmp_path: Path) -> None:
             answers = await asyncio.gather(*(say(client, n) for n, client in enumerate(clients)))
             repeated = await say(clients[-1], 0)
             stranger = await clients[0].get(f"/chats/{chat}", headers={"X-User": "mallory"})
-            totals = (await clients[0].get(f"/chats/{chat}/stats", headers={"X-User": owner})).json()
+            no_id = await clients[0].get("/chats/a~b", headers={"X-User": owner})
+        totals = (await clients[0].get(f"/chats/{chat}/stats", headers={"X-User": owner})).json()
 
     log = (tmp_path / "uvicorn.log").read_text("utf-8")
     assert [answer.status_code for answer in answers] == [200] * REQUESTS, log
     assert repeated.status_code == 200
     assert stranger.status_code == 404
+    assert no_id.status_code == 422
     rows = await history_of(store, owner, chat)
     asked = [row["content"] for row in rows if row["role"] == "user"]
     assert sorted(number_in(text) for text in asked) == list(range(REQUESTS))

@@ -24,9 +24,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         from .commands import run
     except ModuleNotFoundError as error:
-        if error.name not in ("click", "rich"):
+        package = (error.name or "").partition(".")[0]
+        if package not in ("click", "rich"):
             raise
-        problem = f"the command line needs {error.name}, which is not installed"
+        problem = f"the command line needs {package}, which is not installed"
         print(f"longsplice: {problem}; fix: pip install 'longsplice[cli]'", file=sys.stderr)
         return 2
     return run(arguments)

@@ -60,7 +60,7 @@ class Transcript:
 class _Value:
     """One JSON value of a file and the line on which it begins."""
 
-    value: Any
+    value: object
     line: int
 
 
@@ -98,10 +98,11 @@ def parse_transcripts(text: str, *, source: str = "transcript") -> tuple[Transcr
     values = _values(text, source)
     if not values:
         raise InvalidTranscript(source, None, "holds no messages", _SHAPES)
-    if len(values) == 1 and isinstance(values[0].value, list):
-        listed = cast("list[object]", values[0].value)
-        return (_transcript([_Value(one, values[0].line) for one in listed], values[0].line, source),)
-    holders = [one for one in values if isinstance(one.value, dict) and "messages" in one.value]
+    whole = values[0].value
+    if len(values) == 1 and isinstance(whole, list):
+        listed = [_Value(one, values[0].line) for one in cast("list[object]", whole)]
+        return (_transcript(listed, values[0].line, source),)
+    holders = [one for one in values if _holds_messages(one.value)]
     if not holders:
         return (_transcript(values, values[0].line, source),)
     for one in values:
@@ -109,6 +110,10 @@ def parse_transcripts(text: str, *, source: str = "transcript") -> tuple[Transcr
             problem = 'is no {"messages": [...]} object like the others'
             raise InvalidTranscript(source, one.line, problem, "keep one form in a file")
     return tuple(_held(one, source) for one in holders)
+
+
+def _holds_messages(value: object) -> bool:
+    return isinstance(value, dict) and "messages" in cast("dict[str, object]", value)
 
 
 def _values(text: str, source: str) -> list[_Value]:

@@ -124,7 +124,10 @@ def _messages(steps: Sequence[Step]) -> Iterator[tuple[Message | None, EventKind
         elif step in ("call", "calls"):
             # Some models number their calls anew in each message.
             reuse = number % 2 == 0
-            keys = [f"call_{j}" if reuse else f"call_{i}_{j}" for j in range(1 if step == "call" else 2 + number % 2)]
+            keys = [
+                f"call_{j}" if reuse else f"call_{i}_{j}"
+                for j in range(1 if step == "call" else 2 + number % 2)
+            ]
             keys = [key for key in keys if key not in waiting] or [f"call_{i}_new"]
             waiting += keys
             wire = calling(*keys, text=None if number % 3 else "Let me see.")
@@ -144,7 +147,11 @@ def _plain(step: str, number: int) -> dict[str, Any]:
     if step == "thinking":
         return {"role": "assistant", "content": None, "reasoning_content": f"I think {number}."}
     if step == "old call":
-        return {"role": "assistant", "content": None, "function_call": {"name": f"f{number}", "arguments": "{}"}}
+        return {
+            "role": "assistant",
+            "content": None,
+            "function_call": {"name": f"f{number}", "arguments": "{}"},
+        }
     if step == "system":
         return {"role": "system", "content": f"Be brief, {number}."}
     return assistant(f"Answer {number}. " + "It rains. " * (number * 3))

@@ -52,7 +52,9 @@ def scripted(*steps: Any) -> ScriptedModel:
 
 def asking(model: ScriptedModel, **options: Any) -> LlmSummarizer:
     """The real ladder, over a scripted model."""
-    return LlmSummarizer(["scripted"], model_factory=lambda _name, **_options: model, backoff_s=0.01, **options)
+    return LlmSummarizer(
+        ["scripted"], model_factory=lambda _name, **_options: model, backoff_s=0.01, **options
+    )
 
 
 async def talk(manager: SessionManager, turns: int, start: int = 0) -> None:
@@ -71,7 +73,9 @@ async def fill(manager: SessionManager, tokens: int, start: int = 0) -> int:
             return number
 
 
-async def chain_of(store: EventStore, root: str, owner: Owner = None) -> tuple[tuple[Event, ...], Sequence[Segment]]:
+async def chain_of(
+    store: EventStore, root: str, owner: Owner = None
+) -> tuple[tuple[Event, ...], Sequence[Segment]]:
     """The log and the chain, after they were found lawful."""
     events = await store.read(owner, root)
     chain = await store.segments(owner, root, summaries=True)
@@ -80,7 +84,9 @@ async def chain_of(store: EventStore, root: str, owner: Owner = None) -> tuple[t
     assert [e.seq for e in events] == list(range(1, len(events) + 1))
     assert len({e.event_id for e in events}) == len(events)
     assert chain[0].start_seq == 1
-    assert [after.start_seq for _, after in pairwise(chain)] == [(before.end_seq or 0) + 1 for before, _ in pairwise(chain)]
+    assert [after.start_seq for _, after in pairwise(chain)] == [
+        (before.end_seq or 0) + 1 for before, _ in pairwise(chain)
+    ]
     assert chain[-1].end_seq is None
     assert [s.session_id for s in chain] == [f"{root}~{i}" if i else root for i in range(len(chain))]
     assert head.session_id == chain[-1].session_id

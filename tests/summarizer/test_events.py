@@ -27,7 +27,9 @@ from tests.summarizer.histories import AT, calling, histories
 
 GOLDEN = Path(__file__).parent / "golden" / "events_v1.json"
 USAGE = {"input_tokens": 90, "output_tokens": 10, "cache_read_tokens": 40}
-CALLS = [{"model": "m", "usage": {"input_tokens": 50, "output_tokens": 5}, "cost_pico": 70, "duration_s": 0.5}]
+CALLS = [
+    {"model": "m", "usage": {"input_tokens": 50, "output_tokens": 5}, "cost_pico": 70, "duration_s": 0.5}
+]
 ANSWER = calling("call_1", text="Grüße 🌍") | {"reasoning_content": "Hm."}
 REPORT = {"tokens": 100, "model": "m", "ratio": 1.1, "samples": 2, "index": 0}
 
@@ -52,7 +54,13 @@ SAMPLES = {
         {"model": "m", "usage": USAGE, "cost_pico": 1200, "report": REPORT},
     ),
     "message.tool": Event(
-        EventKind.MESSAGE, "e", AT, Origin.TOOL, 2, Message("tool", "", tool_call_id="call_1"), {"tool": {"name": "f"}}
+        EventKind.MESSAGE,
+        "e",
+        AT,
+        Origin.TOOL,
+        2,
+        Message("tool", "", tool_call_id="call_1"),
+        {"tool": {"name": "f"}},
     ),
     "usage": Event(EventKind.USAGE, "e", AT, Origin.SYSTEM, data={"usage": USAGE, "completes": True}),
     "settings": Event(EventKind.SETTINGS, "e", AT, Origin.SYSTEM, data={"settings": {"v": 1, "model": None}}),
@@ -62,7 +70,9 @@ SAMPLES = {
     "segment.skipped": Event(
         EventKind.SKIPPED, "e", AT, Origin.SYSTEM, data={"reason_code": "no_gain", "trigger": "tokens"}
     ),
-    "summary.rejected": Event(EventKind.SUMMARY_REJECTED, "e", AT, Origin.SYSTEM, data={"model_calls": CALLS}),
+    "summary.rejected": Event(
+        EventKind.SUMMARY_REJECTED, "e", AT, Origin.SYSTEM, data={"model_calls": CALLS}
+    ),
     "summary.offered": Event(
         EventKind.SUMMARY_OFFERED, "e", AT, Origin.SYSTEM, data={"summary": {"v": 1}, "model_calls": CALLS}
     ),
@@ -119,8 +129,12 @@ def test_effects_add_up(first, second):
     assert both.tokens == a.tokens + b.tokens
     assert both.settings == (a.settings if b.settings is None else b.settings)
     assert both.report == (a.report if b.report is None else b.report)
-    assert both.message_offset == (b.message_offset + len(first) if b.message_offset >= 0 else a.message_offset)
-    assert both.skipped_offset == (b.skipped_offset + len(first) if b.skipped_offset >= 0 else a.skipped_offset)
+    assert both.message_offset == (
+        b.message_offset + len(first) if b.message_offset >= 0 else a.message_offset
+    )
+    assert both.skipped_offset == (
+        b.skipped_offset + len(first) if b.skipped_offset >= 0 else a.skipped_offset
+    )
 
 
 def test_an_empty_batch_has_no_effect():
@@ -201,7 +215,11 @@ def test_new_ids_are_unique_and_plain():
     ids = {new_event_id() for _ in range(10_000)}
 
     assert len(ids) == 10_000
-    assert all(len(i) == 19 and set(i) <= set("-_0123456789") | set(map(chr, range(65, 91))) | set(map(chr, range(97, 123))) for i in ids)
+    assert all(
+        len(i) == 19
+        and set(i) <= set("-_0123456789") | set(map(chr, range(65, 91))) | set(map(chr, range(97, 123)))
+        for i in ids
+    )
 
 
 def test_keyed_ids_follow_from_the_key():

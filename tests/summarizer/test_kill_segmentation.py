@@ -1,4 +1,4 @@
-"""`kill -9` while recording, while summarizing, and between summary and hand-over: nothing is lost or asked twice."""
+"""`kill -9` while recording, summarizing, and before the hand-over: nothing is lost, nothing asked again."""
 
 import asyncio
 import json
@@ -58,8 +58,8 @@ def turns_of(events: list[Event]) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 async def test_nothing_is_lost_and_summaries_are_not_asked_for_again_and_again(tmp_path: Path) -> None:
-    """Over 40 kills every acknowledged turn is in the log once and whole, the chain partitions the log, no more
-    summaries were asked for than talkers died and segments opened, and the conversation goes on.
+    """Over 40 kills every acknowledged turn is in the log once and whole, the chain partitions the log, no
+    more summaries were asked for than talkers died and segments opened, and the conversation goes on.
     """
     store, log, acked = SQLiteStore(tmp_path / "log.db"), tmp_path / "calls.jsonl", tmp_path / "acked"
     server = UrlProcess(

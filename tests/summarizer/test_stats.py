@@ -119,8 +119,10 @@ async def test_parts_add_up_to_the_whole() -> None:
 async def test_buckets_are_inclusive_in_every_dialect(
     usage: dict[str, Any], created: int, reasoning: int, as_object: bool
 ) -> None:
-    """OpenAI's, Anthropic's and Gemini's usage, as mappings and as objects, fill the same inclusive buckets."""
-    given: object = json.loads(json.dumps(usage), object_hook=lambda d: SimpleNamespace(**d)) if as_object else usage
+    """OpenAI's, Anthropic's and Gemini's usage, as mappings or objects, fill the same inclusive buckets."""
+    given: object = (
+        json.loads(json.dumps(usage), object_hook=lambda d: SimpleNamespace(**d)) if as_object else usage
+    )
     manager = SessionManager("c", store=MemoryStore())
     await manager.turn("hi", "hello", model="gpt-4o-mini", usage=given)
     stats = await manager.get_stats()
@@ -131,7 +133,7 @@ async def test_buckets_are_inclusive_in_every_dialect(
 
 
 async def test_a_cost_that_is_partly_unknown_is_none() -> None:
-    """`cost_usd` is a number only while every call's cost is known; the known part and its share are there."""
+    """`cost_usd` is a number only while every call's cost is known; the known part stays."""
     manager = SessionManager("c", store=MemoryStore())
     await manager.turn("a", "b", model="gpt-4o-mini", usage=OPENAI)
     known = await manager.get_stats()
@@ -155,12 +157,17 @@ async def test_nothing_reported_is_unknown_and_not_free() -> None:
     await talk(manager, 1)
     stats = await manager.get_stats()
 
-    assert (stats.estimated_cost, stats.cost_coverage, stats.cost_usd, stats.billed_tokens) == (0, 0.0, None, 0)
+    assert (stats.estimated_cost, stats.cost_coverage, stats.cost_usd, stats.billed_tokens) == (
+        0,
+        0.0,
+        None,
+        0,
+    )
     assert stats.total_tokens > 0
 
 
 async def test_summaries_are_an_account_of_their_own() -> None:
-    """What summaries cost is not in the billed tokens nor in the cost, and is `None` where a price is unknown."""
+    """What summaries cost is neither in the billed tokens nor in the cost of the host's calls."""
     free = SessionManager("c", store=MemoryStore(), summarizer=asking(scripted()))
     await talk(free, 8)
     await free.segment()

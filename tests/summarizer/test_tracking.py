@@ -50,7 +50,7 @@ async def awaited(*_: object) -> str:
     return "Four."
 
 
-class Callable_:
+class Awaited:
     """An object whose call is a coroutine."""
 
     async def __call__(self, _text: object) -> str:
@@ -89,7 +89,7 @@ async def test_two_conversations_without_an_id_have_nothing_in_common() -> None:
 
 
 async def test_an_unknown_id_is_made_or_refused() -> None:
-    """An unknown id is created under that id; with `create=False` it is `SessionNotFound`, and nothing is made."""
+    """An unknown id is created under that id; with `create=False` it is `SessionNotFound`."""
     store = MemoryStore()
     with pytest.raises(SessionNotFound, match="user-7"):
         await track_conversation("a", "b", session_id="user-7", store=store, create=False)
@@ -113,7 +113,10 @@ async def test_another_owners_id_is_a_missing_one() -> None:
             await track_conversation("a", "b", session_id="c", store=store, owner=owner, create=False)
     await track_conversation("mine", "ok", session_id="c", store=store, owner="bob")
 
-    assert [r["content"] for r in await get_conversation_history("c", store=store, owner="bob")] == ["mine", "ok"]
+    assert [r["content"] for r in await get_conversation_history("c", store=store, owner="bob")] == [
+        "mine",
+        "ok",
+    ]
     assert (await get_session_stats("c", store=store, owner="ann")).total_messages == 2
 
 
@@ -146,14 +149,19 @@ async def test_infinite_context_off_never_segments() -> None:
     store = MemoryStore()
     for number in range(10):
         await track_conversation(
-            said(number), told(number), session_id="c", store=store, token_threshold=100, infinite_context=False
+            said(number),
+            told(number),
+            session_id="c",
+            store=store,
+            token_threshold=100,
+            infinite_context=False,
         )
     await settle()
 
     assert (await get_session_stats("c", store=store)).session_segments == 1
 
 
-@pytest.mark.parametrize("function", [plain, awaited, Callable_(), lambda _: awaited(), lambda _: RESPONSE])
+@pytest.mark.parametrize("function", [plain, awaited, Awaited(), lambda _: awaited(), lambda _: RESPONSE])
 async def test_a_model_call_is_recorded_with_its_answer(function: Any) -> None:
     """Sync and async callables, and any answer that holds a text: user and assistant stand in the log, and
     the text is returned.
@@ -163,7 +171,10 @@ async def test_a_model_call_is_recorded_with_its_answer(function: Any) -> None:
     rows = await get_conversation_history(session_id, store=store)
 
     assert text == "Four."
-    assert [(row["role"], row["content"]) for row in rows] == [("user", "Two and two?"), ("assistant", "Four.")]
+    assert [(row["role"], row["content"]) for row in rows] == [
+        ("user", "Two and two?"),
+        ("assistant", "Four."),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -172,7 +183,9 @@ async def test_a_model_call_is_recorded_with_its_answer(function: Any) -> None:
         RESPONSE,
         Dumped(),
         SimpleNamespace(
-            choices=[SimpleNamespace(message=SimpleNamespace(role="assistant", content="Four.", tool_calls=None))],
+            choices=[
+                SimpleNamespace(message=SimpleNamespace(role="assistant", content="Four.", tool_calls=None))
+            ],
             usage=SimpleNamespace(prompt_tokens=11, completion_tokens=2, total_tokens=13),
             model="gpt-4o-mini",
         ),
@@ -233,7 +246,9 @@ async def test_a_tool_use_is_call_and_result() -> None:
     """`track_tool_use` records a call and its outcome, and answers an open call where its id is given."""
     store = MemoryStore()
     session_id = await track_tool_use("search", {"q": "rooms"}, [1, 2], store=store)
-    await track_tool_use("search", {"q": "x"}, error=ValueError("no such city"), session_id=session_id, store=store)
+    await track_tool_use(
+        "search", {"q": "x"}, error=ValueError("no such city"), session_id=session_id, store=store
+    )
     await SessionManager(session_id, store=store).record(calls_tool("call_1"))
     await track_tool_use("look", {}, "seen", session_id=session_id, tool_call_id="call_1", store=store)
     rows = await get_conversation_history(session_id, store=store)
@@ -271,7 +286,7 @@ async def test_a_repeated_key_records_once(name: str) -> None:
 
 
 async def test_an_unknown_child_is_never_created() -> None:
-    """`ROOT~N` that does not exist is not found, by reading and by writing, and a malformed one is refused."""
+    """`ROOT~N` that does not exist is not found by reading or writing; a malformed one is refused."""
     store = MemoryStore()
     for session_id in ("nobody~3",):
         with pytest.raises(SessionNotFound, match="nobody~3"):
@@ -292,7 +307,10 @@ async def test_many_endpoints_at_once_lose_nothing() -> None:
     """Forty concurrent calls on one new id leave forty whole turns."""
     store = MemoryStore()
     await asyncio.gather(
-        *(track_conversation(said(i), told(i), session_id="c", store=store, token_threshold=300) for i in range(40))
+        *(
+            track_conversation(said(i), told(i), session_id="c", store=store, token_threshold=300)
+            for i in range(40)
+        )
     )
     await settle()
     events, _ = await chain_of(store, "c")

@@ -1,8 +1,8 @@
 """Fork a talker for each line read, to be killed: argv = URL, file for what was acknowledged, summary server.
 
-A talker goes on with the conversation, turn after turn, and writes down what was acknowledged. After the line
-`answered` it kills itself as soon as a summary came back, before anything can be handed over. Its parent loads
-everything once and then only forks and waits: a start costs milliseconds.
+A talker goes on with the conversation, turn after turn, and writes down what was acknowledged. After the
+line `answered` it kills itself as soon as a summary came back, before anything can be handed over. Its
+parent loads everything once and then only forks and waits: a start costs milliseconds.
 """
 
 # ruff: noqa: T201 - its parent reads what it prints
@@ -33,8 +33,13 @@ class Asked:
     async def complete(self, request: ModelRequest) -> ModelReply:
         body = json.dumps({"model": "m", "messages": request.messages}).encode()
         reader, writer = await asyncio.open_connection(self._address.hostname, self._address.port)
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
-        writer.write(head.encode() + body)
+        lines = (
+            "POST /v1/chat/completions HTTP/1.1",
+            "host: x",
+            f"content-length: {len(body)}",
+            "connection: close",
+        )
+        writer.write("\r\n".join((*lines, "\r\n")).encode() + body)
         answer = (await reader.read()).partition(b"\r\n\r\n")[2]
         writer.close()
         if self._die:
