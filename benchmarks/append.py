@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Mapping
+import warnings
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import mean, median
-from typing import Any
+from unittest.mock import patch
 
 from summarizer import EventStore, open_store
 
@@ -125,13 +128,8 @@ async def _peer(lengths: tuple[int, int]) -> tuple[list[Figure], str]:
     """A turn of chuk-ai-session-manager, in its memory provider, at two lengths."""
     if find_spec("chuk_ai_session_manager") is None:
         return [], "peer left out: pip install chuk-ai-session-manager"
-    manager = _peer_manager()
-    times: list[float] = []
-    for i in range(lengths[1] // 2):
-        start = time.perf_counter()
-        await manager.user_says(f"{i} {QUESTION}")
-        await manager.ai_responds(ANSWER, model="gpt-4o-mini", provider="openai")
-        times.append(time.perf_counter() - start)
+    with _for_the_peer():
+        times = await _peer_times(lengths[1] // 2)
     near = max(2, lengths[0] // 10)
     early = sorted(times[lengths[0] // 2 - near : lengths[0] // 2])[near // 2]
     late = sorted(times[-near:])[near // 2]
@@ -143,14 +141,27 @@ async def _peer(lengths: tuple[int, int]) -> tuple[list[Figure], str]:
     return figures, "the peer counts tokens within its turn; ours are given here (see `turn`)"
 
 
-def _peer_manager() -> Any:
-    import logging
+async def _peer_times(turns: int) -> list[float]:
+    manager = import_module("chuk_ai_session_manager").SessionManager()
+    times: list[float] = []
+    for i in range(turns):
+        start = time.perf_counter()
+        await manager.user_says(f"{i} {QUESTION}")
+        await manager.ai_responds(ANSWER, model="gpt-4o-mini", provider="openai")
+        times.append(time.perf_counter() - start)
+    return times
 
-    os.environ.setdefault("SESSION_PROVIDER", "memory")
-    tables = find_spec("litellm")
-    if tables is not None and tables.origin is not None:
+
+@contextmanager
+def _for_the_peer() -> Iterator[None]:
+    """Its settings, for as long as it runs; its own warnings and log lines left out."""
+    settings = {"SESSION_PROVIDER": "memory"}
+    litellm = find_spec("litellm")
+    if litellm is not None and litellm.origin is not None:
         # It asks tiktoken for a table by name, which would fetch it; litellm ships the same file.
-        folder = Path(tables.origin).parent / "litellm_core_utils" / "tokenizers"
-        os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(folder))
+        folder = Path(litellm.origin).parent / "litellm_core_utils" / "tokenizers"
+        settings["TIKTOKEN_CACHE_DIR"] = str(folder)
     logging.getLogger("chuk_ai_session_manager").setLevel(logging.ERROR)
-    return import_module("chuk_ai_session_manager").SessionManager()
+    with patch.dict(os.environ, settings), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from summarizer import SessionManager, open_store
@@ -51,10 +52,10 @@ def _measured(folder: Path, conversations: int, cache_bytes: int) -> int:
 async def _serve(path: str, conversations: int) -> int:
     """Bytes by which this process grows from its hundredth conversation to its last."""
     store = open_store(f"sqlite:///{path}")
-    slots = asyncio.Semaphore(_AT_ONCE)
 
-    async def serve(number: int) -> None:
-        async with slots:
+    async def serve(numbers: Iterator[int]) -> None:
+        # A fixed number of workers: a task for every conversation would be what is measured.
+        for number in numbers:
             for turn in range(_TURNS):
                 # As an endpoint does: a manager for each request.
                 manager = SessionManager(f"open-{number}", store=store, infinite_context=False)
@@ -62,9 +63,13 @@ async def _serve(path: str, conversations: int) -> int:
                 await manager.ai_responds(f"{turn} {ANSWER}", tokens=100)
             await manager.context()
 
-    await asyncio.gather(*map(serve, range(100)))
+    async def serve_all(numbers: Iterator[int]) -> None:
+        await asyncio.gather(*(serve(numbers) for _ in range(_AT_ONCE)))
+
+    await serve_all(iter(range(100)))
+    gc.collect()
     before = _resident()
-    await asyncio.gather(*(serve(number) for number in range(100, 100 + conversations)))
+    await serve_all(iter(range(100, 100 + conversations)))
     gc.collect()
     grown = _resident() - before
     await store.close()

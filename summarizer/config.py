@@ -16,14 +16,14 @@ from typing import Final
 from .errors import InvalidSetting
 
 DEFAULT_TOKEN_MODEL: str
-"""The model whose tokenizer and window are assumed where none is named (`LONGSPLICE_DEFAULT_MODEL`, else gpt-4o-mini)."""
+"""Model whose tokenizer and window are assumed by default; `LONGSPLICE_DEFAULT_MODEL` overrides it."""
 
 INFINITE_THRESHOLD: Final = 4000
 """Tokens at which `track_infinite_conversation` opens a child."""
 TRACKED_SHARE: Final = 0.75
 """Share of the model's window at which `track_conversation` opens a child."""
 FALLBACK_WINDOW: Final = 128_000
-"""Window assumed for a share of a model whose window is unknown; the smallest of today's large models (2026-11)."""
+"""Window assumed for a share of one that is unknown; the smallest of today's large models (2026-11)."""
 
 HARD_FACTOR: Final = 1.25
 """Hard limit over soft limit."""
@@ -39,7 +39,7 @@ REPLY_RESERVE: Final = 1024
 LEASE_S: Final = 60.0
 """Seconds a segmentation's lease lasts before it must be renewed."""
 HARD_WAIT_S: Final = 20.0
-"""Seconds a recording call waits for a summary at the hard limit before it goes on with the extractive one."""
+"""Seconds a recording call waits for a summary at the hard limit before it takes the extractive one."""
 WINDOW_STEP: Final = 0.25
 """Share by which a sliding window moves at once, so that the prompt's prefix rarely changes."""
 
@@ -57,7 +57,7 @@ IDS_KEPT_S: Final = 24 * 3600
 STORE_DEADLINE_S: Final = 15.0
 """Seconds for which a store retries before it says that it is unavailable."""
 CACHED_BYTES: Final = 64 * 1024 * 1024
-"""About how much one process keeps at hand of the conversations it serves; `LONGSPLICE_CACHE_BYTES` overrides it."""
+"""About how much a process keeps at hand of its conversations; `LONGSPLICE_CACHE_BYTES` overrides it."""
 
 _MAX_ID: Final = 200
 _ID: Final = re.compile(r"[^\x00-\x20\x7f-\x9f\ud800-\udfff~]+(?: +[^\x00-\x20\x7f-\x9f\ud800-\udfff~]+)*")

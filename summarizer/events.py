@@ -265,7 +265,8 @@ def _add_usage(totals: dict[str, int], event: Event) -> None:
 
 def _add_summary(totals: dict[str, int], data: Mapping[str, Any]) -> None:
     for call in cast("Sequence[Mapping[str, Any]]", data.get("model_calls", ())):
-        usage, cost = call.get("usage") or {}, call.get("cost_pico")
+        usage = cast("Mapping[str, Any]", call.get("usage") or {})
+        cost = call.get("cost_pico")
         totals["summary_calls"] += 1
         totals["summary_input_tokens"] += usage.get("input_tokens") or 0
         totals["summary_output_tokens"] += usage.get("output_tokens") or 0

@@ -258,9 +258,10 @@ def _read_content(content: object, role: str) -> Content:
 
 
 def _read_part(part: object, role: str) -> dict[str, Any]:
-    if isinstance(part, Mapping) and isinstance(text := cast("Mapping[str, Any]", part).get("text"), str):
+    text = cast("Mapping[str, Any]", part).get("text") if isinstance(part, Mapping) else None
+    if isinstance(text, str):
         _check_text(text, f"{role} content part")
-    read = jsonable(part)
+    read: object = jsonable(cast("object", part))
     if not isinstance(read, dict) or not isinstance(cast("dict[str, Any]", read).get("type"), str):
         raise InvalidMessage(
             f"a content part must be an object with a 'type', got {type(part).__name__}; "
@@ -381,7 +382,7 @@ def _structure(value: Any, seen: tuple[int, ...]) -> Any:
         return sorted((jsonable(v, seen) for v in cast("AbstractSet[Any]", value)), key=repr)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: jsonable(getattr(value, f.name), seen) for f in dataclasses.fields(value)}
-    dump = getattr(type(value), "model_dump", None)
+    dump = getattr(cast("type[object]", type(value)), "model_dump", None)
     if callable(dump):
         return jsonable(dump(value), seen)
     return _opaque(value)

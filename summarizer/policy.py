@@ -67,7 +67,8 @@ class Policy:
         threshold = self.token_threshold
         if threshold is not None and not _good_threshold(threshold):
             raise InvalidSetting(
-                f"token_threshold={threshold!r}: use a whole number of tokens from 1, or a share of the model's window in (0, 1]"
+                f"token_threshold={threshold!r}: use a whole number of tokens from 1, "
+                "or a share of the model's window in (0, 1]"
             )
         if self.max_turns is not None and not _is_count(self.max_turns):
             raise InvalidSetting(f"max_turns={self.max_turns!r}: use a whole number from 1, or None")

@@ -248,6 +248,8 @@ def read_answer(
         InvalidMessage: Nothing in it can be read as an assistant message.
         InvalidSetting: Usage with a negative number.
     """
+    if response is None and not tool_calls:
+        raise InvalidMessage("the answer is None; return the model's text or response, or pass tool_calls")
     if response is None or isinstance(response, str | list):
         wire = {"role": "assistant", "content": cast("object", response), "tool_calls": tool_calls}
         return Answer(Message.from_wire(wire), None if usage is None else Usage.from_response(usage), model)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
@@ -219,7 +219,7 @@ class Segmentation:
             await self.store.release(self.owner, self.conversation_id, fence=fence)
 
     @contextlib.asynccontextmanager
-    async def _renewing(self, fence: int) -> AsyncIterator[None]:
+    async def _renewing(self, fence: int) -> AsyncGenerator[None]:
         """Keep the lease alive while the body runs."""
 
         async def renew() -> None:

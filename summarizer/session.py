@@ -15,7 +15,7 @@ from .access import Access, Founding
 from .context import Context
 from .conversation import Conversation
 from .errors import InvalidSetting, OrphanToolResult, SessionNotFound, StoreError
-from .events import Event, Origin, batch_effects
+from .events import Event, Origin, batch_effects, keyed_ids
 from .gauge import Gauge, counter_of, given_policy
 from .messages import Message, jsonable
 from .policy import Policy, Trigger
@@ -45,7 +45,8 @@ class SessionManager:
     Args:
         session_id: An id of your own, or one you were given; `None` makes a new, unguessable one. An
             unknown id is created by the first write (`create=False`: `SessionNotFound`).
-        store: An `EventStore` or a URL; `None` is `LONGSPLICE_STORE`, `SESSION_PROVIDER`, or a
+        store: An `EventStore` or a URL (`memory://` is private to this manager, `memory://name` shared
+            within the process); `None` is `LONGSPLICE_STORE`, `SESSION_PROVIDER`, or a
             SQLite file in the user's data directory.
         owner: User or tenant. Another owner's id is a missing one.
         system_prompt: Sent first, verbatim, in every segment. Given for a conversation that
@@ -481,7 +482,10 @@ class SessionManager:
         if tool_call_id not in waiting:
             conversation = await self._access.refresh(conversation)
             waiting = open_calls(conversation.events)
-        if tool_call_id not in waiting and idempotency_key is None:
+        if tool_call_id in waiting:
+            return
+        repeated = None if idempotency_key is None else keyed_ids(idempotency_key)(0)
+        if not any(event.event_id == repeated for event in reversed(conversation.events)):
             raise OrphanToolResult(tool_call_id, waiting)
 
     async def _own_segment(self) -> Segment:

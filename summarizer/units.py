@@ -65,7 +65,9 @@ def safe_cuts(events: Sequence[Event]) -> tuple[Cut, ...]:
 
     Cost: one pass per rule, O(n).
     """
-    forbidden: set[int] = set().union(*(rule(events) for rule in _RULES)) if events else set()
+    forbidden: set[int] = set()
+    for rule in _RULES:
+        forbidden |= rule(events)
     borders = _next_roles(events)
     return tuple(
         Cut(event.seq, borders[i] in ("user", None)) for i, event in enumerate(events) if i not in forbidden
@@ -142,7 +144,7 @@ def _answers(message: Message) -> Iterator[str]:
 
 
 def _within_pairs(events: Sequence[Event]) -> set[int]:
-    """A call, the rest of its batch and all their results stay together; an open call stays with all that follows."""
+    """A call, its batch and all their results stay together; an open call stays with all that follows."""
     pairing = pair_calls([event.message for event in events])
     forbidden: set[int] = set()
     reach = -1

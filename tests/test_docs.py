@@ -22,6 +22,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]+\]\((?!\w+:)([^)#\s]+)(?:#[^)]*)?\)")
 LAWS = 17
+MEASURED = ROOT / "docs" / "results.md"
+"""Written from the benchmarks' output; absent until they were run."""
 
 
 def blocks(page: Path, language: str) -> list[tuple[int, str]]:
@@ -118,9 +120,9 @@ def is_shown_by(shown: str, printed: str) -> bool:
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_link_leads_somewhere(page: Path) -> None:
     """A relative link names a file of this repository."""
-    targets = LINK.findall(page.read_text("utf-8"))
+    targets = [(page.parent / target).resolve() for target in LINK.findall(page.read_text("utf-8"))]
 
-    assert [target for target in targets if not (page.parent / target).exists()] == []
+    assert [target for target in targets if not target.exists() and target != MEASURED] == []
 
 
 def test_every_law_names_the_tests_that_hold_it() -> None:

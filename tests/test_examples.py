@@ -167,7 +167,7 @@ async def test_two_workers_lose_nothing(kind: str, tmp_path: Path) -> None:
             repeated = await say(clients[-1], 0)
             stranger = await clients[0].get(f"/chats/{chat}", headers={"X-User": "mallory"})
             no_id = await clients[0].get("/chats/a~b", headers={"X-User": owner})
-        totals = (await clients[0].get(f"/chats/{chat}/stats", headers={"X-User": owner})).json()
+            totals = (await clients[0].get(f"/chats/{chat}/stats", headers={"X-User": owner})).json()
 
     log = (tmp_path / "uvicorn.log").read_text("utf-8")
     assert [answer.status_code for answer in answers] == [200] * REQUESTS, log

@@ -33,8 +33,8 @@ __all__ = ["run"]
 
 DEMO_THRESHOLD: Final = 4000
 DEMO_MODEL: Final = "gpt-4o-mini"
-LOCAL_THRESHOLD: Final = 1500
-LOCAL_LIMIT: Final = 24
+LOCAL_THRESHOLD: Final = 600
+LOCAL_LIMIT: Final = 18
 """What the demo gives the local model unless told otherwise: it reads some 100 tokens a second."""
 _TRANSCRIPT: Final = "airline_desk.jsonl"
 
@@ -244,6 +244,7 @@ def _summarizer(name: str) -> Generator[object]:
             api_key="local",
             window=4096,
             prompt="compact",
+            timeout_s=120.0,
             tries=1,
         )
 

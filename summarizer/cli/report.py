@@ -172,6 +172,11 @@ class _Scale:
         seed = seed_tokens + MESSAGE_FRAME if seed_tokens else 0
         return self._load(without - folded + seed + PRIMING, without + PRIMING)
 
+    def as_sent(self, load: Load, tokens: int) -> Load:
+        """The load with the weight of the context itself, which holds stand-ins for results still to come."""
+        without = load.without_tokens + max(0, tokens - load.with_tokens)
+        return Load(tokens, without, self._usd(tokens), self._usd(without))
+
     def _load(self, with_raw: int, without_raw: int) -> Load:
         with_tokens, without_tokens = math.ceil(with_raw * self.ratio), math.ceil(without_raw * self.ratio)
         return Load(with_tokens, without_tokens, self._usd(with_tokens), self._usd(without_tokens))
@@ -202,6 +207,7 @@ def report_on(reading: Reading, transcript: Sequence[Mapping[str, Any]], price: 
         price=price,
     )
     calls, final = _loads(events, scale)
+    final = scale.as_sent(final, context.tokens)
     open_events = events[segments[-1].start_seq - 1 :]
     summary_calls = [call for event in events for call in event.data.get("model_calls", ())]
     return Report(

@@ -59,7 +59,7 @@ def arrange(events: Sequence[Event]) -> list[Block]:
         if message is None or i in placed:
             continue
         if i in pairing.results:
-            blocks.append(_round(events, i, message, pairing, users, placed))
+            blocks.append(_round(events, i, message, pairing=pairing, users=users, placed=placed))
         elif message.role in ("tool", "function"):
             blocks.append(_note(events[i], message))
         else:
@@ -89,6 +89,7 @@ def _round(
     events: Sequence[Event],
     i: int,
     message: Message,
+    *,
     pairing: Pairing,
     users: Sequence[int],
     placed: dict[int, int],
@@ -96,7 +97,7 @@ def _round(
     found = pairing.results[i]
     stand_in = PENDING if _first_after(users, i) is None else INTERRUPTED
     messages, tokens, last = [_sendable(message)], events[i].tokens + MESSAGE_FRAME, events[i].seq
-    keys = [call.id for call in message.tool_calls] or [key for key in (*found, *pairing.open.get(i, ()))]
+    keys = [call.id for call in message.tool_calls] or [*found, *pairing.open.get(i, ())]
     for key in dict.fromkeys(keys):
         j = found.get(key)
         result = events[j].message if j is not None and placed.get(j) == i else None

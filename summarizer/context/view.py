@@ -112,7 +112,7 @@ def build_context(
     """
     blocks = arrange(events)
     if budget is None:
-        return _context(blocks, frame, session_id, events, ratio, None, ())
+        return _context(blocks, frame, session_id, events, ratio=ratio, budget=None, omitted=())
     if budget < 1:
         raise InvalidSetting(f"max_tokens={budget!r}: use a whole number from 1, or None for no limit")
     raw_budget = _raw_budget(budget, ratio)
@@ -123,7 +123,7 @@ def build_context(
             kept, omitted = fitted
             if part.seed != frame.seed:
                 omitted = (Omission("seed", 0, 0, frame.seed_tokens), *omitted)
-            return _context(kept, part, session_id, events, ratio, budget, omitted)
+            return _context(kept, part, session_id, events, ratio=ratio, budget=budget, omitted=omitted)
     newest = blocks[_newest_turn(blocks)].tokens if blocks else 0
     needed = math.ceil((newest + _fixed_tokens(replace(frame, seed=None))) * ratio)
     raise TokenLimitExceeded(max(needed, budget + 1), budget, "the system prompt with the newest turn")
@@ -134,6 +134,7 @@ def _context(
     frame: Frame,
     session_id: str,
     events: Sequence[Event],
+    *,
     ratio: float,
     budget: int | None,
     omitted: tuple[Omission, ...],
@@ -251,7 +252,7 @@ def _left_out(blocks: Sequence[Block], kept: Sequence[Block]) -> tuple[Omission,
 
 
 def _clip(block: Block, excess: int, count: Callable[[str], int]) -> Block | None:
-    """The block with its results shortened by at least `excess` tokens, or `None` if they are too short for that."""
+    """The block with its results shortened by at least `excess` tokens, `None` if they are too short."""
     if len(block.messages) < 2:
         return None
     messages = [dict(message) for message in block.messages]

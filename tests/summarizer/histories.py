@@ -1,4 +1,4 @@
-"""Conversations as lists of events: made step by step, or drawn by hypothesis, with whatever hosts really record."""
+"""Conversations as lists of events: made step by step, or drawn by hypothesis; what hosts really record."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta

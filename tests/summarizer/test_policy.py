@@ -38,7 +38,7 @@ def head_of(events, *, seed_tokens=0):
     st.sampled_from([(0.2, 0.25, 0.3), (0.0, 0.5, 0.5), (0.6, 0.4, 0.0), (0.1, 0.1, 0.8)]),
 )
 def test_a_plan_keeps_its_promise(events, seed_tokens, threshold, trigger, shares):
-    """Law 9: tail and seed shrink the context by the minimum (tokens), or do not let it grow (turns, by hand)."""
+    """Law 9: tail and seed shrink the context by the minimum (tokens), or do not grow it (turns, by hand)."""
     tail_share, seed_share, minimum_gain = shares
     policy = Policy(threshold, tail_share=tail_share, seed_share=seed_share, minimum_gain=minimum_gain)
     head = head_of(events, seed_tokens=seed_tokens)

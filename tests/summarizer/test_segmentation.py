@@ -467,3 +467,45 @@ async def test_the_system_prompt_owner_and_metadata_cross() -> None:
     assert (await manager.get_messages_for_llm())[0] == {"role": "system", "content": "Be kind."}
     assert loaded.settings is not None
     assert loaded.settings["metadata"] == {"plan": "gold"}
+
+
+@pytest.mark.parametrize("name", list(FACTORIES))
+async def test_workers_at_the_hard_limit_wait_for_one_summary(name: str) -> None:
+    """Workers of several instances that meet the hard limit together wait for one summary and go on in one child."""
+    async with fresh(name) as made:
+        stores = [made.store, await made.second(), await made.second()]
+        hang = Hang(summary_text())
+        model = scripted(hang)
+        await fill(SessionManager("c", store=made.store, policy=HALF), 2 * SMALL)
+        policy = Policy(token_threshold=SMALL, hard_wait_s=20)
+        workers = [
+            SessionManager("c", store=stores[i % 3], policy=policy, summarizer=asking(model))
+            for i in range(16)
+        ]
+        turns = asyncio.gather(*(worker.user_says(f"me too {i}") for i, worker in enumerate(workers)))
+        await hang.started.wait()
+        hang.release()
+        ids = await turns
+        await settle()
+        events, chain = await chain_of(await made.second(), "c")
+
+        assert len(model.requests) == 1
+        assert [s.session_id for s in chain] == ["c", "c~1"]
+        assert set(ids) == {"c~1"}
+        assert {f"me too {i}" for i in range(16)} <= {e.message.text for e in events if e.message}
+
+
+async def test_the_prefix_stays_the_same_between_segmentations() -> None:
+    """Between two segmentations each request begins with the request before it, message by message."""
+    manager = SessionManager("c", store=MemoryStore(), policy=soft_only(300), segmentation="inline")
+    before, session_id, changed = list[dict[str, object]](), "c", 0
+    for number in range(30):
+        await talk(manager, 1, number)
+        messages = await manager.get_messages_for_llm()
+        if manager.session_id == session_id:
+            assert messages[: len(before)] == before
+        else:
+            changed += 1
+        before, session_id = messages, manager.session_id
+
+    assert changed > 2

@@ -123,7 +123,7 @@ def test_no_cut_parts_a_call_from_its_results(events):
 
 @given(histories())
 def test_open_calls_and_the_unanswered_question_stay_in_the_child(events):
-    """Law 6: what is open at the end of the log is open in the child, and the newest unanswered question is there."""
+    """Law 6: what is open in the log is open in the child, and the newest unanswered question is there."""
     asked = None
     for event in events:
         if event.message is not None and event.message.role in ("user", "assistant"):
@@ -139,7 +139,7 @@ def test_open_calls_and_the_unanswered_question_stay_in_the_child(events):
 
 @given(histories())
 def test_cuts_rise_and_say_whether_a_turn_opens_there(events):
-    """Cuts are in rising order, none before a record; a border is where a user message comes next, or nothing."""
+    """Cuts rise, none before a record; a border is where a user message comes next, or nothing."""
     found = safe_cuts(events)
 
     assert all(a.seq < b.seq for a, b in pairwise(found))

@@ -125,10 +125,12 @@ def expected_figures(rows: dict[str, Any], expected_messages: int) -> list[str]:
         tail = [e for e in before if e.seq > segment.end_seq]
         seed = seeds[child.index]
         weight = sum(e.tokens for e in own)
+        span = f"events {segment.start_seq}-{segment.end_seq}"
+        said = f"{len(own)} messages, {weight:,} tokens in; closed by {opening.data['trigger']}"
+        crossed = f"{sum(e.tokens for e in tail):,} tokens cross verbatim"
         lines += [
-            f"segment {segment.index}  events {segment.start_seq}-{segment.end_seq}: {len(own)} messages, "
-            f"{weight:,} tokens in; closed by {opening.data['trigger']}",
-            f"  seed       {seed:,} tokens by extractive; {sum(e.tokens for e in tail):,} tokens cross verbatim",
+            f"segment {segment.index}  {span}: {said}",
+            f"  seed       {seed:,} tokens by extractive; {crossed}",
             f"  next call  {load_line(request_tokens(tail, prompt, seed), request_tokens(before, prompt))}",
         ]
     rest = [e for e in total if e.seq >= segments[-1].start_seq]
@@ -159,13 +161,22 @@ def all_calls(events: list[Any], total: list[Any], seeds: list[int], prompt: int
 async def test_every_figure_comes_from_the_store(
     kept: tuple[str, str, str], messages: list[dict[str, Any]]
 ) -> None:
-    """Each line with figures is recomputed by another way from what the store holds, and stands in the text."""
+    """Each line with figures, recomputed another way from what the store holds, stands in the text."""
     url, text, conversation_id = kept
     rows = await rows_of(url, conversation_id)
     expected = expected_figures(rows, len(messages))
 
     assert [line for line in expected if line not in text] == []
     assert [e.message.to_wire() for e in rows["events"] if e.message is not None] == messages[1:]
+
+
+def test_calls_that_are_open_at_the_end_weigh_the_same_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where the transcript stops between a call and its result, the next call is still the shown context."""
+    main(["demo", "--limit", "24", "--json"])
+    report = json.loads(capsys.readouterr().out)
+
+    assert report["context"][-1]["role"] == "tool"
+    assert report["next_call"]["with_tokens"] == report["context_tokens"]
 
 
 async def test_the_next_call_is_what_the_manager_would_send(kept: tuple[str, str, str]) -> None:

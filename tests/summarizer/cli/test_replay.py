@@ -54,7 +54,7 @@ def test_loose_ends_are_kept_and_counted(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_unknown_cost_is_unknown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A model that the price table does not list has no cost: null in JSON, `unknown` in the text, never 0."""
+    """A model that the price table does not list has no cost: null in JSON, `unknown` in text."""
     file = written(tmp_path, ASK, ANSWER)
 
     report = replayed(capsys, file, "--model", "nobody/none-1")
@@ -119,10 +119,12 @@ def test_a_store_that_keeps_nothing_is_refused(tmp_path: Path, capsys: pytest.Ca
 
 def test_a_store_that_fails_is_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A store that cannot be used is no fault of the call's form."""
+    url = f"sqlite:///{(tmp_path / 'x.db').as_posix()}"
+    main(["replay", written(tmp_path, ASK), "--store", url])
     with closing(sqlite3.connect(tmp_path / "x.db")) as newer:
         newer.execute("PRAGMA user_version = 999")
         newer.commit()
-    url = f"sqlite:///{(tmp_path / 'x.db').as_posix()}"
+    capsys.readouterr()
 
     code = main(["replay", written(tmp_path, ASK), "--store", url])
 
@@ -133,12 +135,8 @@ def test_a_store_that_fails_is_exit_code_1(tmp_path: Path, capsys: pytest.Captur
 @pytest.mark.parametrize("package", ["click", "rich"])
 def test_a_missing_extra_is_one_line(package: str) -> None:
     """Without click or rich the command says which line installs them, and ends with 2."""
-    probe = (
-        f"import sys; sys.modules[{package!r}] = None
-"
-        "from summarizer.cli import main
-sys.exit(main(['demo']))"
-    )
+    block = f"import sys; sys.modules[{package!r}] = None"
+    probe = f"{block}\nfrom summarizer.cli import main\nsys.exit(main(['demo']))"
     folder = str(Path(__file__).parents[3])
     done = subprocess.run(
         [sys.executable, "-c", probe], capture_output=True, text=True, check=False, cwd=folder

@@ -3,6 +3,7 @@
 from hypothesis import given
 
 from summarizer.context.blocks import INTERRUPTED, PENDING, arrange
+from summarizer.meter import count_tokens
 from summarizer.units import safe_cuts
 from tests.summarizer.histories import answering, assistant, calling, count, events_of, histories, user
 from tests.summarizer.requests import anthropic_faults, openai_faults
@@ -15,7 +16,7 @@ def sent(*messages):
 
 
 def test_results_follow_their_call_in_the_order_of_the_calls():
-    """Results that came in another order stand in the order of the calls, and what fell between comes after."""
+    """Results that came in another order stand in the order of the calls; what fell between comes after."""
     system = {"role": "system", "content": "Be brief."}
     actual = sent(user(), calling("a", "b"), answering("b", "2"), system, answering("a", "1"))
 
@@ -90,7 +91,7 @@ def test_each_message_stands_in_one_block(events):
 
 @given(histories())
 def test_both_sides_of_every_cut_are_valid_requests(events):
-    """Law 16: for every cut of every history, what is closed and what stays are requests that providers take."""
+    """Law 16: for every cut of every history, both sides are requests that providers take."""
     for at in {0, len(events), *(cut.seq for cut in safe_cuts(events))}:
         for part in (events[:at], events[at:]):
             messages = [SEED, *(message for block in arrange(part) for message in block.messages)]
@@ -102,8 +103,6 @@ def test_both_sides_of_every_cut_are_valid_requests(events):
 @given(histories())
 def test_blocks_weigh_at_least_what_they_hold(events):
     """The tokens of a block are an upper bound, so that a budget kept in blocks is kept."""
-    from summarizer.meter import count_tokens
-
     for block in arrange(events):
         counted = count_tokens(block.messages, model="gpt-4o-mini") - 3
 
