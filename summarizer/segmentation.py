@@ -94,6 +94,17 @@ class Segmentation:
         """Whether a summary may take longer than reading its input."""
         return not isinstance(self.summarizer, ExtractiveSummarizer)
 
+    def still_due(self, head: Head, trigger: Trigger) -> bool:
+        """Whether the need that was seen may still be there; another worker may have served it meanwhile.
+
+        A share of the window is measured with what only the manager knows: there, it may.
+        """
+        if trigger is Trigger.TURNS and self.policy.max_turns is not None:
+            return head.counters.user_messages - head.opened_turns >= self.policy.max_turns
+        if trigger is Trigger.MANUAL or self.limits.of_window or self.limits.soft is None:
+            return True
+        return head.seed_tokens + head.segment_tokens >= self.limits.soft
+
     async def run(
         self, trigger: Trigger, *, preempt: bool = False, extractive: bool = False
     ) -> SegmentationOutcome:
@@ -108,6 +119,8 @@ class Segmentation:
             StoreError: The store failed; nothing was changed.
         """
         loaded = await self.store.load(self.owner, self.conversation_id)
+        if not self.still_due(loaded.head, trigger):
+            return SegmentationOutcome("elsewhere", loaded.head.session_id)
         planned = plan(loaded.head, loaded.events, self.policy, self.limits, trigger)
         if isinstance(planned, Skip):
             return await self._skip(loaded.head, planned, trigger)
