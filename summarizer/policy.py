@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from .config import (
     FALLBACK_WINDOW,
@@ -23,6 +23,10 @@ from .stores.protocol import Head
 from .units import Cut, safe_cuts
 
 __all__ = ["Limits", "Plan", "Policy", "Skip", "Trigger", "due", "fullness", "limits_of", "plan"]
+
+
+_TELLING_SEED: Final = 64
+"""Tokens below which a seed holds its frame and hardly anything else; measured on the extractive one."""
 
 
 class Trigger(StrEnum):
@@ -232,7 +236,8 @@ def plan(
 
     Takes the earliest safe cut whose tail keeps within its share, a border between turns
     before one inside a turn. The seed gets its share, less where a larger tail (an open call, a long
-    newest message) would else undo the gain.
+    newest message) would else undo the gain. Where a seed so small that it says nothing would stand
+    alone, the newest turn stays verbatim instead.
     """
     first = next((event.seq for event in events if event.message is not None), head.last_seq + 1)
     cuts = [cut for cut in safe_cuts(events) if cut.seq >= max(first, head.start_seq)]
@@ -242,10 +247,13 @@ def plan(
     basis = limits.basis if limits.basis is not None else before
     cumulative = {event.seq: event.cumulative_tokens for event in events}
     tail_of = {cut: head.total_tokens - cumulative[cut.seq] for cut in cuts}
-    cut = _earliest(cuts, tail_of, int(basis * policy.tail_share))
-    tail = tail_of[cut]
     gain = policy.minimum_gain if trigger in (Trigger.TOKENS, Trigger.HARD_LIMIT) else 0.0
-    room = int((1 - gain) * before) - tail
+    most = int((1 - gain) * before)
+    cut = _earliest(cuts, tail_of, int(basis * policy.tail_share))
+    if not tail_of[cut] and min(most, int(basis * policy.seed_share)) < _TELLING_SEED:
+        cut = next((c for c in reversed(cuts) if c.turn_border and 0 < tail_of[c] <= most), cut)
+    tail = tail_of[cut]
+    room = most - tail
     if room < 0 or (room == 0 and gain):
         return Skip("no_gain", f"{tail} of {before} tokens must stay; a gain of {gain:.0%} is out of reach")
     return Plan(cut, tail, min(room, int(basis * policy.seed_share)), before)

@@ -318,8 +318,10 @@ async def _moved_on(job: Segmentation, session_id: str, deadline: float) -> bool
     loop = asyncio.get_running_loop()
     while True:
         head = (await job.store.load(job.owner, job.conversation_id, after_seq=2**53)).head
-        if head.session_id != session_id or not head.lease_s:
-            return head.session_id != session_id
+        if head.session_id != session_id or not job.still_due(head, Trigger.HARD_LIMIT):
+            return True
+        if not head.lease_s:
+            return False
         if loop.time() >= deadline:
             return False
         await asyncio.sleep(_POLL_S * (0.5 + random.random()))  # noqa: S311 - jitter, no secret

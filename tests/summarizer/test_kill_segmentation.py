@@ -21,8 +21,11 @@ from tests.summarizer.talk import chain_of, command, environment, is_valid, soft
 KILLS = 40
 
 
-async def killed_often(url: str, acked: Path, server: str, moments: random.Random) -> None:
-    """Start a talker and kill it, again and again; every fourth kills itself once a summary came back."""
+async def killed_often(url: str, acked: Path, server: str, log: Path) -> None:
+    """Start a talker and kill it, again and again: one at any moment, one about the time of a summary, one at
+    any moment, and one kills itself once a summary came back.
+    """
+    moments = random.Random(7)
     forks = await asyncio.create_subprocess_exec(
         *command("worker_talk.py", url, acked, server),
         stdin=subprocess.PIPE,
@@ -32,11 +35,14 @@ async def killed_often(url: str, acked: Path, server: str, moments: random.Rando
     assert forks.stdin is not None
     assert forks.stdout is not None
     for number in range(KILLS):
-        by_itself = number % 4 == 3
+        by_itself, asked = number % 4 == 3, len(read_log(log))
         forks.stdin.write(b"answered\n" if by_itself else b"any\n")
         talker = int(await forks.stdout.readline())
         if not by_itself:
-            await asyncio.sleep(moments.uniform(0.0, 0.5))
+            async with asyncio.timeout(20):
+                while number % 4 == 1 and len(read_log(log)) == asked:  # noqa: ASYNC110 - another process writes it
+                    await asyncio.sleep(0.01)
+            await asyncio.sleep(moments.uniform(0.0, 0.25))
             os.kill(talker, signal.SIGKILL)
         async with asyncio.timeout(20):
             assert await forks.stdout.readline() == b"gone\n"
@@ -66,7 +72,7 @@ async def test_nothing_is_lost_and_summaries_are_not_asked_for_again_and_again(t
         "summarizer.testing.server", ["--log", str(log), "--answer", "tests.summarizer.summary_server:answer"]
     )
     async with server:
-        await killed_often(store.url, acked, server.url, random.Random(7))
+        await killed_often(store.url, acked, server.url, log)
     calls = len(read_log(log))
     [found] = await in_another_process("worker_read.py", store.url, json.dumps([[None, "c"]]))
     events = [decode_event(body, event_id, seq, total) for seq, total, event_id, body in found["log"]]

@@ -471,7 +471,7 @@ async def test_the_system_prompt_owner_and_metadata_cross() -> None:
 
 @pytest.mark.parametrize("name", list(FACTORIES))
 async def test_workers_at_the_hard_limit_wait_for_one_summary(name: str) -> None:
-    """Workers of several instances that meet the hard limit together wait for one summary and go on in one child."""
+    """Workers of several instances at the hard limit together wait for one summary and open one child."""
     async with fresh(name) as made:
         stores = [made.store, await made.second(), await made.second()]
         hang = Hang(summary_text())
