@@ -261,10 +261,11 @@ def _read_part(part: object, role: str) -> dict[str, Any]:
     text = cast("Mapping[str, Any]", part).get("text") if isinstance(part, Mapping) else None
     if isinstance(text, str):
         _check_text(text, f"{role} content part")
-    read: object = jsonable(cast("object", part))
+    given = cast("object", part)
+    read: object = jsonable(given)
     if not isinstance(read, dict) or not isinstance(cast("dict[str, Any]", read).get("type"), str):
         raise InvalidMessage(
-            f"a content part must be an object with a 'type', got {type(part).__name__}; "
+            f"a content part must be an object with a 'type', got {type(given).__name__}; "
             "send {'type': 'text', 'text': '...'}"
         )
     return cast("dict[str, Any]", read)

@@ -78,6 +78,7 @@ class Segmentation:
         summarizer: Who writes the summary; whatever it does, the extractive one stands behind it.
         counter: The conversation's counter.
         clock: Aware UTC now.
+        seen_index: The tip's number when the need was seen.
     """
 
     store: EventStore
@@ -88,6 +89,7 @@ class Segmentation:
     summarizer: Summarizer
     counter: TokenCounter
     clock: Callable[[], datetime]
+    seen_index: int
 
     @property
     def asks_a_model(self) -> bool:
@@ -95,15 +97,8 @@ class Segmentation:
         return not isinstance(self.summarizer, ExtractiveSummarizer)
 
     def still_due(self, head: Head, trigger: Trigger) -> bool:
-        """Whether the need that was seen may still be there; another worker may have served it meanwhile.
-
-        A share of the window is measured with what only the manager knows: there, it may.
-        """
-        if trigger is Trigger.TURNS and self.policy.max_turns is not None:
-            return head.counters.user_messages - head.opened_turns >= self.policy.max_turns
-        if trigger is Trigger.MANUAL or self.limits.of_window or self.limits.soft is None:
-            return True
-        return head.seed_tokens + head.segment_tokens >= self.limits.soft
+        """Whether the need that was seen is still there: nobody opened a child since."""
+        return trigger is Trigger.MANUAL or head.index == self.seen_index
 
     async def run(
         self, trigger: Trigger, *, preempt: bool = False, extractive: bool = False

@@ -529,6 +529,7 @@ class SessionManager:
             summarizer=self._summarizer,
             counter=counter_of(conversation),
             clock=lambda: datetime.now(UTC),
+            seen_index=conversation.head.index,
         )
 
 

@@ -139,7 +139,12 @@ def _check_path(path: Path) -> None:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    version = _version(connection, path)
+    # One snapshot: another process may be making the same file, and half of its work looks like a stranger's.
+    connection.execute("BEGIN")
+    try:
+        version = _version(connection, path)
+    finally:
+        connection.execute("ROLLBACK")
     if _one(connection, "PRAGMA journal_mode") != "wal":
         connection.execute("PRAGMA journal_mode=WAL")
     if version < SCHEMA_VERSION:
