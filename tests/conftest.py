@@ -1,14 +1,20 @@
 """What holds for every test: no network beyond this machine, and no settings of whoever runs it."""
 
+import gc
 import ipaddress
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+CALLERS_OF_LITELLM = frozenset(
+    {"test_wire", "test_litellm", "test_local_model", "test_llm", "test_tracking", "test_local"}
+)
+"""Modules whose tests make litellm open connections."""
 SETTINGS = ("SESSION_", "LONGSPLICE_")
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
@@ -96,3 +102,16 @@ def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Te
     monkeypatch.setenv("LOCALAPPDATA", str(data))
     monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     return data
+
+
+@pytest.fixture(autouse=True)
+def no_leftovers_of_litellm(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let litellm's cached clients go in the test that made them; it leaves their connections open.
+
+    Left to chance, the collector would find them in some later test and fail that one.
+    """
+    yield
+    if request.path.stem in CALLERS_OF_LITELLM and "litellm" in sys.modules:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
