@@ -13,12 +13,14 @@ import pytest
 
 from summarizer import SessionManager
 from summarizer.events import Event, EventKind, batch_effects, decode_event
-from summarizer.stores import SQLiteStore
+from summarizer.stores import EventStore
 from summarizer.testing import UrlProcess, read_log
 from tests.summarizer.stores.contract import in_another_process
+from tests.summarizer.stores.factories import FACTORIES
 from tests.summarizer.talk import chain_of, command, environment, is_valid, soft_only, talk
 
-KILLS = 40
+KILLS = 200
+"""A store; a quarter of them exactly between the model's answer and the hand-over."""
 
 
 async def killed_often(url: str, acked: Path, server: str, log: Path) -> None:
@@ -62,23 +64,32 @@ def turns_of(events: list[Event]) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-async def test_nothing_is_lost_and_summaries_are_not_asked_for_again_and_again(tmp_path: Path) -> None:
-    """Over 40 kills every acknowledged turn is in the log once and whole, the chain partitions the log, no
+@pytest.mark.parametrize("name", ["sqlite", "redis"])
+async def test_nothing_is_lost_and_summaries_are_not_asked_for_again_and_again(
+    name: str, tmp_path: Path
+) -> None:
+    """Over 200 kills every acknowledged turn is in the log once and whole, the chain partitions the log, no
     more summaries were asked for than talkers died and segments opened, and the conversation goes on.
     """
-    store, log, acked = SQLiteStore(tmp_path / "log.db"), tmp_path / "calls.jsonl", tmp_path / "acked"
+    log, acked = tmp_path / "calls.jsonl", tmp_path / "acked"
     server = UrlProcess(
         "summarizer.testing.server", ["--log", str(log), "--answer", "tests.summarizer.summary_server:answer"]
     )
-    async with server:
-        await killed_often(store.url, acked, server.url, log)
+    async with FACTORIES[name]() as fresh:
+        async with server:
+            await killed_often(fresh.store.url, acked, server.url, log)
+        await check(fresh.store, acked.read_text().split(), log)
+
+
+async def check(store: EventStore, known: list[str], log: Path) -> None:
+    """What the killed talkers left behind, seen from another process; then the conversation goes on."""
     calls = len(read_log(log))
     [found] = await in_another_process("worker_read.py", store.url, json.dumps([[None, "c"]]))
     events = [decode_event(body, event_id, seq, total) for seq, total, event_id, body in found["log"]]
     opened = [e.data for e in events if e.kind is EventKind.SEGMENTED]
     turns = Counter(turns_of(events))
-    known = acked.read_text().split()
 
     assert len(known) > KILLS
     assert set(known) <= set(turns)
@@ -90,10 +101,9 @@ async def test_nothing_is_lost_and_summaries_are_not_asked_for_again_and_again(t
     assert found["head"]["counters"] == list(batch_effects(events).counters)
     assert KILLS // 4 + len(opened) <= calls <= KILLS + len(opened)
     await goes_on(store, len(opened))
-    await store.close()
 
 
-async def goes_on(store: SQLiteStore, children: int) -> None:
+async def goes_on(store: EventStore, children: int) -> None:
     """Another manager records, segments and builds a valid request, whatever the killed ones left behind."""
     await asyncio.sleep(0.2)  # the last talker's lease, by the store's real clock
     manager = SessionManager("c", store=store, policy=soft_only(), segmentation="inline")

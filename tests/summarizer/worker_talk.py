@@ -64,6 +64,8 @@ def main(url: str, path: str, server: str) -> None:
     acked = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     import sqlite3  # noqa: F401 - loaded before the fork, to start faster
 
+    import redis.asyncio  # noqa: F401 - as above
+
     counter_for_model("gpt-4o-mini").count("loaded before the fork")
     for line in sys.stdin:
         child = os.fork()
