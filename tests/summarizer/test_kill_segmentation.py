@@ -15,7 +15,7 @@ from summarizer import SessionManager
 from summarizer.events import Event, EventKind, batch_effects, decode_event
 from summarizer.stores import EventStore
 from summarizer.testing import UrlProcess, read_log
-from tests.summarizer.stores.contract import in_another_process
+from tests.summarizer.stores.contract import acknowledged, in_another_process
 from tests.summarizer.stores.factories import FACTORIES
 from tests.summarizer.talk import chain_of, command, environment, is_valid, soft_only, talk
 
@@ -80,7 +80,7 @@ async def test_nothing_is_lost_and_summaries_are_not_asked_for_again_and_again(
     async with FACTORIES[name]() as fresh:
         async with server:
             await killed_often(fresh.store.url, acked, server.url, log)
-        await check(fresh.store, acked.read_text().split(), log)
+        await check(fresh.store, acknowledged(acked), log)
 
 
 async def check(store: EventStore, known: list[str], log: Path) -> None:

@@ -56,7 +56,7 @@ async def run(url: str, acked: int, server: str, *, die: bool) -> None:
         number += 1
         name = f"[{os.getpid()}.{number}]"
         await manager.turn(f"{said(number)} {name}", f"{told(number)} {name}")
-        os.write(acked, f"{name}\n".encode())
+        os.write(acked, f"\n{name};".encode())  # as `acknowledged` reads it
         await asyncio.sleep(0.004)
 
 

@@ -123,6 +123,11 @@ async def in_another_process(worker: str, *arguments: object) -> Any:
     return json.loads(out)
 
 
+def acknowledged(path: Path) -> list[str]:
+    """What killed writers wrote down; the last line of one may be torn, and then says nothing."""
+    return [line[:-1] for line in path.read_text().splitlines() if line.endswith(";")]
+
+
 def batches_are_whole(events: Sequence[Event]) -> bool:
     """Whether ids `writer.batch.i.size` of one batch stand side by side, in order and complete."""
     ids = [e.event_id.split(".") for e in events if e.event_id.count(".") == 3]

@@ -16,7 +16,13 @@ import pytest
 from summarizer.events import batch_effects, decode_event
 from summarizer.stores import RedisStore
 from tests.redis_servers import shared
-from tests.summarizer.stores.contract import batches_are_whole, command, environment, in_another_process
+from tests.summarizer.stores.contract import (
+    acknowledged,
+    batches_are_whole,
+    command,
+    environment,
+    in_another_process,
+)
 
 LOGS = 4
 KILLS = 50
@@ -71,7 +77,7 @@ async def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     for url, path in zip(urls, acked, strict=True):
         [found] = await in_another_process("worker_read.py", url, json.dumps([[None, "c"]]))
         events = [decode_event(body, event_id, seq, total) for seq, total, event_id, body in found["log"]]
-        ids = path.read_text().split()
+        ids = acknowledged(path)
         chain = found["segments"]
 
         assert len(ids) > 100

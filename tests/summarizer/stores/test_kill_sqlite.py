@@ -14,7 +14,13 @@ import pytest
 
 from summarizer.events import batch_effects, decode_event
 from summarizer.stores import SQLiteStore
-from tests.summarizer.stores.contract import batches_are_whole, command, environment, in_another_process
+from tests.summarizer.stores.contract import (
+    acknowledged,
+    batches_are_whole,
+    command,
+    environment,
+    in_another_process,
+)
 
 FILES = 8
 KILLS = 25
@@ -55,7 +61,7 @@ async def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
         await killed_often(store.url, acked, random.Random(number))
         [found] = await in_another_process("worker_read.py", store.url, json.dumps([[None, "c"]]))
         events = [decode_event(body, event_id, seq, total) for seq, total, event_id, body in found["log"]]
-        ids = acked.read_text().split()
+        ids = acknowledged(acked)
         survived += len(ids)
 
         assert set(ids) <= {e.event_id for e in events}
