@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, cast
 
+from .context.blocks import MESSAGE_FRAME
 from .errors import InvalidMessage
 from .events import Event, EventKind, Origin, keyed_ids, new_event_id
 from .messages import Message, ToolCall, as_wire, dump_json, jsonable, result_text
@@ -27,8 +28,6 @@ __all__ = [
 
 PICO: Final = 10**12
 """Money is stored in whole picodollars (1e-12 USD)."""
-MESSAGE_FRAME: Final = 4
-"""Tokens of a message beside its content; see `context.blocks`."""
 LONG_TEXT: Final = 50_000
 """Characters from which counting is worth a thread; below, the hop costs more than the count."""
 

@@ -20,7 +20,8 @@ from .errors import SessionManagerError, StaleFence, StoreConflict, StoreError
 from .events import Event, EventKind, Origin, new_event_id
 from .meter import TokenCounter
 from .policy import Limits, Plan, Policy, Skip, Trigger, plan
-from .stores.protocol import EventStore, Head, Loaded, Owner
+from .recording import PICO
+from .stores.protocol import HEAD_ONLY, EventStore, Head, Loaded, Owner
 from .summary import (
     ExtractiveSummarizer,
     Summarizer,
@@ -35,7 +36,6 @@ from .units import is_running
 
 __all__ = ["Flights", "Segmentation", "SegmentationOutcome", "seed_of", "settle"]
 
-PICO = 10**12
 _POLL_S = 0.1
 
 
@@ -312,7 +312,7 @@ async def _moved_on(job: Segmentation, session_id: str, deadline: float) -> bool
     """Wait for another process's hand-over; `False` at the deadline."""
     loop = asyncio.get_running_loop()
     while True:
-        head = (await job.store.load(job.owner, job.conversation_id, after_seq=2**53)).head
+        head = (await job.store.load(job.owner, job.conversation_id, after_seq=HEAD_ONLY)).head
         if head.session_id != session_id or not job.still_due(head, Trigger.HARD_LIMIT):
             return True
         if not head.lease_s:

@@ -22,7 +22,7 @@ from .policy import Policy, Trigger
 from .recording import Answer, Recorder, is_long, read_answer, report_of, role_of, row_of
 from .segmentation import Segmentation, SegmentationOutcome, flights, segment_at_hard_limit
 from .stats import SessionStats, stats_of
-from .stores.protocol import EventStore, Owner, Segment
+from .stores.protocol import HEAD_ONLY, EventStore, Owner, Segment
 from .summary import Summarizer, resolve_summarizer
 from .summary.choose import SummarizerSpec
 from .telemetry import log
@@ -30,8 +30,6 @@ from .units import open_calls
 
 __all__ = ["SessionManager"]
 
-_HEAD_ONLY: Final = 2**53
-"""An `after_seq` beyond any log: the answer holds the head and nothing else."""
 _PAGE: Final = 1000
 
 
@@ -165,7 +163,9 @@ class SessionManager:
         """
         message = Message.from_wire({"role": "user", "content": content})
         data = {"metadata": jsonable(metadata)} if metadata else None
-        return await self._write(lambda recorder, _: [recorder.message(message, tokens=tokens, data=data)])
+        return await self._write(
+            lambda recorder, _: [recorder.message(message, tokens=tokens, data=data)], texts=(message,)
+        )
 
     async def ai_responds(
         self,
@@ -297,7 +297,10 @@ class SessionManager:
         if message.role == "tool":
             await self._check_open(message.tool_call_id, idempotency_key)
         return await self._write(
-            lambda recorder, _: [recorder.message(message, tokens=tokens)], idempotency_key, origin=origin
+            lambda recorder, _: [recorder.message(message, tokens=tokens)],
+            idempotency_key,
+            origin=origin,
+            texts=(message,),
         )
 
     async def update_system_prompt(self, system_prompt: str | None) -> None:
@@ -365,7 +368,7 @@ class SessionManager:
 
     async def get_stats(self, include_all_segments: bool = True) -> SessionStats:
         """Totals of the conversation, or of the held session's own range; a restart changes none."""
-        loaded = await self.store.load(self.owner, self.session_id, after_seq=_HEAD_ONLY)
+        loaded = await self.store.load(self.owner, self.session_id, after_seq=HEAD_ONLY)
         head = loaded.head
         counters, events, tokens, segments = head.counters, head.last_seq, head.total_tokens, head.index + 1
         if not include_all_segments:

@@ -74,7 +74,7 @@ COMPLEXITY = 10
 
 LARGE: dict[str, int] = {
     # Two thirds are the docstrings and signatures of the calls that users make.
-    "summarizer/session.py": 548,
+    "summarizer/session.py": 551,
 }
 """Ratchet: `path` (lines), `path::function` (lines) or `path::function complexity`, and what it has today."""
 

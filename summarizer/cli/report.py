@@ -10,10 +10,10 @@ from itertools import accumulate
 from typing import Any, Final
 
 from ..context.blocks import MESSAGE_FRAME
-from ..context.view import PRIMING
 from ..events import Event, EventKind
 from ..formats import canonical_json
 from ..meter import Price, Usage, cost_of
+from ..meter.counting import REPLY_PRIMING
 from .recorder import Reading
 
 __all__ = ["Found", "Handover", "Load", "Report", "report_on", "report_to_json"]
@@ -170,7 +170,7 @@ class _Scale:
         without = self.system_tokens + self._total(self.tokens, upto) + MESSAGE_FRAME * frames
         folded = self._total(self.tokens, cut) + MESSAGE_FRAME * self._total(self.messages, cut)
         seed = seed_tokens + MESSAGE_FRAME if seed_tokens else 0
-        return self._load(without - folded + seed + PRIMING, without + PRIMING)
+        return self._load(without - folded + seed + REPLY_PRIMING, without + REPLY_PRIMING)
 
     def as_sent(self, load: Load, tokens: int) -> Load:
         """The load with the weight of the context itself, which holds stand-ins for results still to come."""

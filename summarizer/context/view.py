@@ -11,12 +11,11 @@ from typing import Any, Final
 from ..config import WINDOW_STEP
 from ..errors import InvalidSetting, TokenLimitExceeded
 from ..events import Event
+from ..meter.counting import REPLY_PRIMING
 from .blocks import MESSAGE_FRAME, Block, arrange
 
 __all__ = ["Context", "Frame", "Omission", "build_context"]
 
-PRIMING: Final = 3
-"""Tokens that open the reply. Source as for `blocks.MESSAGE_FRAME`."""
 
 _CLIPPED: Final = "\n[... shortened to fit, {} characters left out; recorded in full as event {} ...]\n"
 _SEED_LEFT_OUT: Final = "[Notes on the earlier part of this conversation were left out to fit.]"
@@ -146,7 +145,7 @@ def _context(
         messages.append({"role": "user", "content": frame.seed})
     for block in blocks:
         messages += block.messages
-    framing = MESSAGE_FRAME * len(messages) + PRIMING
+    framing = MESSAGE_FRAME * len(messages) + REPLY_PRIMING
     inner = MESSAGE_FRAME * sum(len(block.messages) for block in blocks)
     parts = {
         "system": frame.system_tokens,
@@ -162,7 +161,7 @@ def _context(
 
 
 def _fixed_tokens(frame: Frame) -> int:
-    fixed = PRIMING + frame.tools_tokens + frame.system_tokens
+    fixed = REPLY_PRIMING + frame.tools_tokens + frame.system_tokens
     fixed += MESSAGE_FRAME * bool(frame.system_prompt)
     return fixed + (frame.seed_tokens + MESSAGE_FRAME if frame.seed else 0)
 

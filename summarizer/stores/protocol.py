@@ -22,6 +22,7 @@ from ..events import Counters, Effects, Event
 
 __all__ = [
     "ANY_OWNER",
+    "HEAD_ONLY",
     "AnyOwner",
     "Appended",
     "Claim",
@@ -43,6 +44,8 @@ class AnyOwner(Enum):
 
 
 ANY_OWNER: Final = AnyOwner.ANY
+HEAD_ONLY: Final = 2**53
+"""An `after_seq` beyond any log: the answer to `load` holds the head and nothing else."""
 Owner = str | None
 """A user or tenant. `None` is the namespace of unowned conversations, never a wildcard."""
 
