@@ -238,9 +238,36 @@ def plan(
     before one inside a turn. The seed gets its share, less where a larger tail (an open call, a long
     newest message) would else undo the gain. Where a seed so small that it says nothing would stand
     alone, the newest turn stays verbatim instead.
+
+    Open calls stay in the child. Where that alone would let the segment outgrow its hard limit (or
+    `hard_factor` times `max_turns`), those that an answered user message overtook are left behind.
     """
+    planned = _plan(head, events, safe_cuts(events), policy, limits, trigger=trigger)
+    if isinstance(planned, Skip) and _pressed(head, policy, trigger):
+        planned = _plan(
+            head, events, safe_cuts(events, leave_overtaken=True), policy, limits, trigger=trigger
+        )
+    return planned
+
+
+def _pressed(head: Head, policy: Policy, trigger: Trigger) -> bool:
+    if trigger is Trigger.TURNS and policy.max_turns is not None:
+        turns = head.counters.user_messages - head.opened_turns
+        return turns >= policy.max_turns * policy.hard_factor
+    return trigger is Trigger.HARD_LIMIT
+
+
+def _plan(
+    head: Head,
+    events: Sequence[Event],
+    safe: Sequence[Cut],
+    policy: Policy,
+    limits: Limits,
+    *,
+    trigger: Trigger,
+) -> Plan | Skip:
     first = next((event.seq for event in events if event.message is not None), head.last_seq + 1)
-    cuts = [cut for cut in safe_cuts(events) if cut.seq >= max(first, head.start_seq)]
+    cuts = [cut for cut in safe if cut.seq >= max(first, head.start_seq)]
     if not cuts:
         return Skip("nothing_to_cut", f"no finished unit in {len(events)} events from seq {head.start_seq}")
     before = head.seed_tokens + head.segment_tokens

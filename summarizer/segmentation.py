@@ -32,11 +32,13 @@ from .summary import (
     summarize,
 )
 from .telemetry import log
-from .units import is_running
+from .units import is_running, left_open, open_calls
 
 __all__ = ["Flights", "Segmentation", "SegmentationOutcome", "seed_of", "settle"]
 
 _POLL_S = 0.1
+_LEFT_OPEN_KEPT = 64
+"""Open calls behind the cut whose late results are still accepted; older ones are orphans."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,7 @@ class Segmentation:
         request = await self._request(loaded, planned)
         async with self._renewing(fence):
             written = extract(request) if extractive else await summarize(request, self.summarizer)
-        event = self._event(EventKind.SEGMENTED, _record(written, planned, trigger, loaded.head.index + 1))
+        event = self._event(EventKind.SEGMENTED, _record(written, planned, trigger, loaded))
         summary = {"v": 1, "seed": written.seed, "summary": written.summary.to_dict()}
         try:
             head = await self.store.segment(
@@ -357,10 +359,12 @@ def _with_offered(previous: Summary, offered: Summary) -> Summary:
     )
 
 
-def _record(written: SummaryOutcome, planned: Plan, trigger: Trigger, index: int) -> dict[str, Any]:
+def _record(written: SummaryOutcome, planned: Plan, trigger: Trigger, loaded: Loaded) -> dict[str, Any]:
+    behind = [event for event in loaded.events if event.seq <= planned.cut.seq]
+    left = [*left_open(loaded.events), *open_calls(behind)][-_LEFT_OPEN_KEPT:]
     return {
         "trigger": trigger.value,
-        "index": index,
+        "index": loaded.head.index + 1,
         "cut": planned.cut.seq,
         "writer": written.summary.writer,
         "before_tokens": planned.before_tokens,
@@ -369,7 +373,7 @@ def _record(written: SummaryOutcome, planned: Plan, trigger: Trigger, index: int
         "model_calls": _calls(written),
         "rejections": [asdict(rejection) for rejection in written.rejections],
         "notes": dict(written.notes),
-    }
+    } | ({"left_open": left} if left else {})
 
 
 def _calls(written: SummaryOutcome) -> list[dict[str, Any]]:

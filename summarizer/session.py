@@ -26,7 +26,7 @@ from .stores.protocol import HEAD_ONLY, EventStore, Owner, Segment
 from .summary import Summarizer, resolve_summarizer
 from .summary.choose import SummarizerSpec
 from .telemetry import log
-from .units import open_calls
+from .units import answerable
 
 __all__ = ["SessionManager"]
 
@@ -481,10 +481,10 @@ class SessionManager:
 
     async def _check_open(self, tool_call_id: str | None, idempotency_key: str | None) -> None:
         conversation = await self._access.open(write=True)
-        waiting = open_calls(conversation.events)
+        waiting = answerable(conversation.events)
         if tool_call_id not in waiting:
             conversation = await self._access.refresh(conversation)
-            waiting = open_calls(conversation.events)
+            waiting = answerable(conversation.events)
         if tool_call_id in waiting:
             return
         repeated = None if idempotency_key is None else keyed_ids(idempotency_key)(0)

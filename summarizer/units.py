@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from .events import Event
+from .events import Event, EventKind
 from .messages import Message
 
-__all__ = ["Cut", "Pairing", "is_running", "open_calls", "pair_calls", "safe_cuts"]
+__all__ = ["Cut", "Pairing", "answerable", "is_running", "left_open", "open_calls", "pair_calls", "safe_cuts"]
 
 Rule = Callable[[Sequence[Event]], set[int]]
 
@@ -49,7 +49,7 @@ class Pairing:
     orphans: tuple[int, ...]
 
 
-def safe_cuts(events: Sequence[Event]) -> tuple[Cut, ...]:
+def safe_cuts(events: Sequence[Event], *, leave_overtaken: bool = False) -> tuple[Cut, ...]:
     """Return the positions at which the open segment may be cut.
 
     A cut never parts an assistant message from its tool results (all of a parallel batch), nor
@@ -59,13 +59,16 @@ def safe_cuts(events: Sequence[Event]) -> tuple[Cut, ...]:
 
     Args:
         events: The open segment, in log order; may be empty.
+        leave_overtaken: Allow cuts behind an open call once a newer user message has been answered:
+            the model has been told that the call was interrupted, and a result that still comes
+            is shown as a note.
 
     Returns:
         Cuts in rising order. A cut behind the last event is present if nothing is open there.
 
     Cost: one pass per rule, O(n).
     """
-    forbidden: set[int] = set()
+    forbidden = _within_pairs(events, _answered_user(events) if leave_overtaken else 0)
     for rule in _RULES:
         forbidden |= rule(events)
     borders = _next_roles(events)
@@ -110,6 +113,23 @@ def open_calls(events: Sequence[Event]) -> tuple[str, ...]:
     return tuple(key for keys in pairing.open.values() for key in keys)
 
 
+def left_open(events: Sequence[Event]) -> tuple[str, ...]:
+    """Ids of open calls that cuts left behind and no result has answered since, oldest first."""
+    left: dict[str, None] = {}
+    for event in events:
+        if event.kind is EventKind.SEGMENTED:
+            left = dict.fromkeys(event.data.get("left_open", ()))
+        elif event.message is not None:
+            for key in _answers(event.message):
+                left.pop(key, None)
+    return tuple(left)
+
+
+def answerable(events: Sequence[Event]) -> tuple[str, ...]:
+    """Ids of the calls that a result may answer: those left behind, then the open ones."""
+    return (*left_open(events), *open_calls(events))
+
+
 def is_running(events: Sequence[Event], after_seq: int) -> Event | None:
     """The user message of the turn that a cut at `after_seq` falls into.
 
@@ -143,13 +163,28 @@ def _answers(message: Message) -> Iterator[str]:
         yield f"function:{message.name}"
 
 
-def _within_pairs(events: Sequence[Event]) -> set[int]:
-    """A call, its batch and all their results stay together; an open call stays with all that follows."""
+def _answered_user(events: Sequence[Event]) -> int:
+    """Index of the newest user message that an assistant message follows; 0 if there is none."""
+    answered = False
+    for i in range(len(events) - 1, 0, -1):
+        message = events[i].message
+        if message is not None and message.role == "user" and answered:
+            return i
+        answered = answered or (message is not None and message.role == "assistant")
+    return 0
+
+
+def _within_pairs(events: Sequence[Event], overtaken_before: int) -> set[int]:
+    """A call, its batch and all their results stay together; an open call stays with all that follows.
+
+    One made before `overtaken_before` stays with those results only that did come.
+    """
     pairing = pair_calls([event.message for event in events])
     forbidden: set[int] = set()
     reach = -1
     for i, found in pairing.results.items():
-        end = len(events) if i in pairing.open else max(found.values(), default=i)
+        waits = i in pairing.open and i >= overtaken_before
+        end = len(events) if waits else max(found.values(), default=i)
         forbidden.update(range(max(i, reach), end))
         reach = max(reach, end)
     return forbidden
@@ -202,4 +237,4 @@ def _next_roles(events: Sequence[Event]) -> list[str | None]:
     return roles
 
 
-_RULES: Final[tuple[Rule, ...]] = (_within_pairs, _after_reasoning, _after_question, _before_note)
+_RULES: Final[tuple[Rule, ...]] = (_after_reasoning, _after_question, _before_note)

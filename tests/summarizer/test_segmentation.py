@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from summarizer import SessionManager
+from summarizer.errors import OrphanToolResult
 from summarizer.events import EventKind
 from summarizer.policy import Policy
 from summarizer.segmentation import settle
@@ -509,3 +510,25 @@ async def test_the_prefix_stays_the_same_between_segmentations() -> None:
         before, session_id = messages, manager.session_id
 
     assert changed > 2
+
+
+async def test_a_call_that_never_comes_back_does_not_stop_segmentation() -> None:
+    """Past the hard limit an overtaken call is left behind; its late result is recorded, shown as a note."""
+    async with SessionManager(
+        "c", store=MemoryStore(), token_threshold=SMALL, segmentation="inline"
+    ) as manager:
+        await manager.user_says("Where is order 77?")
+        await manager.record(calls_tool("late"))
+        for i in range(3):
+            await talk(manager, 10, start=10 * i)
+        chain = await manager.get_session_chain()
+
+        assert len(chain) > 2
+
+        await manager.record(tool_result("late", "Order 77 stands in Hull."))
+        context = await manager.context()
+
+        assert "Order 77 stands in Hull." in context.messages[-1]["content"]
+        assert is_valid(context.messages)
+        with pytest.raises(OrphanToolResult):
+            await manager.record(tool_result("late", "Again."))

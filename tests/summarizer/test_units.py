@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from hypothesis import given
 
-from summarizer.units import Cut, is_running, open_calls, pair_calls, safe_cuts
+from summarizer.units import Cut, answerable, is_running, open_calls, pair_calls, safe_cuts
 from tests.summarizer.histories import answering, assistant, calling, events_of, histories, user
 
 THINKING = {"role": "assistant", "content": None, "reasoning_content": "Hm."}
@@ -163,3 +163,30 @@ def test_a_cut_that_is_safe_stays_safe(events):
             before.discard(k)
 
         assert before <= after
+
+
+@given(histories())
+def test_only_overtaken_calls_may_be_left_behind(events):
+    """Leaving overtaken calls behind only adds cuts; what no answered user message overtook stays."""
+    pairing = pair_calls(messages_of(events))
+    roles = [None if event.message is None else event.message.role for event in events]
+    loose = safe_cuts(events, leave_overtaken=True)
+
+    assert set(safe_cuts(events)) <= set(loose)
+    for cut in loose:
+        for caller, found in pairing.results.items():
+            closed = {events[i].seq <= cut.seq for i in (caller, *found.values())}
+
+            assert len(closed) == 1
+            if caller in pairing.open and closed == {True}:
+                after = [role for role in roles[caller + 1 :] if role in ("user", "assistant")]
+                assert "assistant" in after[after.index("user") :]
+
+
+def test_an_abandoned_call_blocks_cuts_until_it_is_overtaken():
+    """A call that never comes back can be left behind once a newer question has been answered."""
+    events = events_of([user(), calling("c1"), user(), assistant(), user(), assistant()])
+
+    assert safe_cuts(events) == ()
+    assert [cut.seq for cut in safe_cuts(events, leave_overtaken=True)] == [2, 4, 6]
+    assert answerable(events) == ("c1",)
