@@ -110,7 +110,7 @@ def _command(root: str, events: list[Event]) -> list[bytes]:
     """The append as the store sends it."""
     keys = keys_of(_PREFIX, None, root)[:4]
     batch = Batch.of(events, MAX_EVENT_BYTES)
-    packed = batch.packed(0, 0, wait=False).encode()
+    packed = f"[{batch.packed(0, 0, wait=False)}]".encode()
     return [b"EVALSHA", APPEND.sha, b"4", *keys, packed, *batch.values]
 
 

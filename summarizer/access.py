@@ -215,7 +215,8 @@ class Access:
 
     def _beyond(self, conversation: Conversation) -> bool:
         """Whether the held id is newer than the tip that this process knows."""
-        return config.parse_session_id(self.session_id)[1] > conversation.head.index
+        held = self.session_id
+        return held != self.root and config.parse_session_id(held)[1] > conversation.head.index
 
     def _forget(self) -> None:
         cache_of(self.store).drop(self.owner, self.root)

@@ -20,6 +20,8 @@ from .stores.protocol import Appended, EventStore, Head, Loaded, Owner
 
 __all__ = ["Conversation", "ConversationCache", "cache_of"]
 
+_SHARE: Final = 0.75
+"""Of `LONGSPLICE_CACHE_BYTES`; the rest is for the store's own pages, heads and keys."""
 _OVERHEAD: Final = 4096
 """Bytes that a conversation weighs before its first event; measured, rounded up."""
 _EVENT_OVERHEAD: Final = 1024
@@ -114,12 +116,8 @@ class Conversation:
         self._see(head)
         if appended.duplicate:
             return
-        placed: list[Event] = []
-        total = head.total_tokens
-        for offset in range(len(batch) - 1, -1, -1):
-            placed.append(batch[offset].placed(appended.first_seq + offset, total))
-            total -= batch[offset].tokens
-        self._extend((*appended.others, *reversed(placed)))
+        self._extend(appended.others)
+        self._extend(appended.placed or _placed(batch, appended))
 
     def _begin_again(self, fresh: Conversation) -> None:
         self.head, self.settings, self.settings_seq = fresh.head, fresh.settings, fresh.settings_seq
@@ -138,6 +136,7 @@ class Conversation:
             self.head = head
         if self.events and self.events[0].seq < head.start_seq:
             self.events = [event for event in self.events if event.seq >= head.start_seq]
+            self.weight = _OVERHEAD + sum(map(_weight, self.events))
         self.known_seq = max(self.known_seq, head.start_seq - 1)
 
     def _extend(self, events: Sequence[Event]) -> None:
@@ -145,7 +144,22 @@ class Conversation:
             if event.seq == self.known_seq + 1:
                 self.events.append(event)
                 self.known_seq = event.seq
-                self.weight += _EVENT_OVERHEAD + _BYTES_PER_TOKEN * event.tokens
+                self.weight += _weight(event)
+
+
+def _weight(event: Event) -> int:
+    return _EVENT_OVERHEAD + _BYTES_PER_TOKEN * event.tokens
+
+
+def _placed(batch: Sequence[Event], appended: Appended) -> list[Event]:
+    """The batch at its places; the head after a write ends with the batch."""
+    placed: list[Event] = []
+    seq, total = appended.first_seq, appended.head.total_tokens - sum([event.tokens for event in batch])
+    for event in batch:
+        total += event.tokens
+        placed.append(event.placed(seq, total))
+        seq += 1
+    return placed
 
 
 class ConversationCache:
@@ -170,9 +184,11 @@ class ConversationCache:
 
     def keep(self, owner: Owner, root: str, conversation: Conversation) -> None:
         """Keep it as the most recently used."""
-        self.drop(owner, root)
-        self._kept[owner, root] = (conversation, conversation.weight)
-        self._weight += conversation.weight
+        key, weight = (owner, root), conversation.weight
+        old = self._kept.get(key)
+        self._kept[key] = (conversation, weight)
+        self._kept.move_to_end(key)
+        self._weight += weight if old is None else weight - old[1]
         while self._weight > self._limit and self._kept:
             _, (_, weight) = self._kept.popitem(last=False)
             self._weight -= weight
@@ -191,5 +207,5 @@ def cache_of(store: EventStore) -> ConversationCache:
     """The store's cache; another instance on the same data has its own, cold one."""
     cache = _caches.get(store)
     if cache is None:
-        cache = _caches[store] = ConversationCache(cached_bytes())
+        cache = _caches[store] = ConversationCache(int(_SHARE * cached_bytes()))
     return cache

@@ -1,9 +1,8 @@
 """Messages, in and out: the OpenAI chat shape is read and written here alone.
 
-In come mappings in the Chat Completions shape (and objects that carry one); out go
-frozen `Message` values and the same mappings again, key for key. What this module does
-not know it keeps: reasoning, thinking blocks, refusals, audio and provider fields ride
-along in `Message.extra`.
+In come mappings in the Chat Completions shape (and objects that carry one); out go frozen `Message`
+values and the same mappings again, key for key. What this module does not know it keeps: reasoning,
+thinking blocks, refusals, audio and provider fields ride along in `Message.extra`.
 """
 
 from __future__ import annotations
@@ -109,12 +108,9 @@ class ToolCall:
             raise InvalidMessage(f"tool call needs a non-empty id and name, got id={call_id!r} name={name!r}")
         text = body.get("input" if kind == "custom" else "arguments")
         arguments = text if isinstance(text, str) else dump_json(text if text is not None else {})
-        for given, what in (
-            (call_id, "tool call id"),
-            (name, "tool name"),
-            (arguments, "tool call arguments"),
-        ):
-            _check_text(given, what)
+        _check_text(call_id, "tool call id")
+        _check_text(name, "tool name")
+        _check_text(arguments, "tool call arguments")
         extra = _rest(call, frozenset({"id", "type", kind}))
         return cls(call_id, name, arguments, kind, extra)
 
@@ -177,6 +173,10 @@ class Message:
         if not isinstance(role, str) or role not in ROLES:
             shown = repr(role) if role is None or isinstance(role, str) else f"of type {type(role).__name__}"
             raise InvalidMessage(f"unknown role {shown}; use one of {', '.join(sorted(ROLES))}")
+        content = wire.get("content")
+        if isinstance(content, str) and len(wire) == 2 and role != "tool":  # most messages by far
+            _check_text(content, f"{role} content")
+            return cls(role, content)
         calls = wire.get("tool_calls") or ()
         if not isinstance(calls, Sequence) or isinstance(calls, str):
             raise InvalidMessage(f"tool_calls must be a list, got {type(calls).__name__}")
@@ -191,7 +191,7 @@ class Message:
             raise InvalidMessage(f"a 'tool' message needs the tool_call_id it answers, got {call_id!r}")
         return cls(
             role=role,
-            content=_read_content(wire.get("content"), role),
+            content=_read_content(content, role),
             tool_calls=tuple(ToolCall.from_wire(call) for call in cast("Sequence[object]", calls)),
             tool_call_id=call_id,
             name=wire.get("name"),
@@ -231,7 +231,7 @@ def as_wire(value: object) -> Mapping[str, Any]:
     Raises:
         InvalidMessage: Neither a mapping nor an object that can be dumped to one.
     """
-    if isinstance(value, Mapping):
+    if isinstance(value, dict) or isinstance(value, Mapping):  # noqa: SIM101 - a dict is told far quicker alone
         return cast("Mapping[str, Any]", value)
     dump = getattr(value, "model_dump", None)
     if callable(dump):
@@ -272,6 +272,8 @@ def _read_part(part: object, role: str) -> dict[str, Any]:
 
 
 def _check_text(text: str, what: str) -> None:
+    if text.isascii():
+        return
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -287,11 +289,8 @@ def content_text(content: object) -> str:
         return content
     if not isinstance(content, Sequence):
         return ""
-    texts = [
-        cast("Mapping[str, Any]", part).get("text")
-        for part in cast("Sequence[object]", content)
-        if isinstance(part, Mapping)
-    ]
+    parts = cast("Sequence[object]", content)
+    texts = [cast("Mapping[str, Any]", part).get("text") for part in parts if isinstance(part, Mapping)]
     return "\n".join(text for text in texts if isinstance(text, str))
 
 
@@ -314,12 +313,12 @@ def dump_json(value: object) -> str:
 def jsonable(value: Any, _seen: tuple[int, ...] = ()) -> Any:
     """A JSON value for any Python value; never raises.
 
-    JSON values stay. Keys become text; dates are ISO 8601; Decimal, UUID and paths are
-    their text; sets are sorted lists; dataclasses and pydantic models are objects; NaN and
-    the infinities are the texts `NaN`, `Infinity`, `-Infinity`; bytes are `{"$bytes":
-    base64}`; a lone surrogate is U+FFFD; a value inside itself is `{"$cycle": true}`; anything else,
-    integers of over 4,000 digits and what lies deeper than 100 levels included, is
-    `{"$type": its class, "$repr": its repr}`, cut at 1,000 characters.
+    JSON values stay. Keys become text; where two keys become the same text, the mapping is `{"$pairs":
+    [[key, value], ...]}`. Dates are ISO 8601; Decimal, UUID and paths are their text; sets are sorted
+    lists; dataclasses and pydantic models are objects; NaN and the infinities are the texts `NaN`,
+    `Infinity`, `-Infinity`; bytes are `{"$bytes": base64}`; a lone surrogate is U+FFFD; a value inside
+    itself is `{"$cycle": true}`; anything else, integers of over 4,000 digits and what lies deeper than
+    100 levels included, is `{"$type": its class, "$repr": its repr}`, cut at 1,000 characters.
     """
     if value is None or isinstance(value, bool):
         return value
@@ -368,7 +367,10 @@ def _jsonable_object(value: Any, seen: tuple[int, ...]) -> Any:
 
 def _structure(value: Any, seen: tuple[int, ...]) -> Any:
     if isinstance(value, Mapping):
-        return {_key(k): jsonable(v, seen) for k, v in cast("Mapping[Any, Any]", value).items()}
+        pairs = list(cast("Mapping[Any, Any]", value).items())
+        found = {_key(k): jsonable(v, seen) for k, v in pairs}
+        whole = len(found) == len(pairs)
+        return found if whole else {"$pairs": [[jsonable(k, seen), jsonable(v, seen)] for k, v in pairs]}
     if isinstance(value, list | tuple):
         return [jsonable(v, seen) for v in cast("Sequence[Any]", value)]
     if isinstance(value, Enum):
@@ -394,7 +396,5 @@ def _opaque(value: object) -> dict[str, str]:
         text = repr(value)
     except Exception:  # noqa: BLE001 - a foreign __repr__ may raise anything; the type is still worth keeping
         text = "repr() failed"
-    return {
-        "$type": f"{type(value).__module__}.{type(value).__qualname__}",
-        "$repr": _valid(text[:_MOST_REPR]),
-    }
+    kind = type(value)
+    return {"$type": f"{kind.__module__}.{kind.__qualname__}", "$repr": _valid(text[:_MOST_REPR])}

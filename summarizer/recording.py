@@ -125,12 +125,14 @@ class Recorder:
         error: BaseException | str | None,
         tool_call_id: str | None,
         metadata: Mapping[str, Any] | None,
+        is_json: bool = False,
     ) -> list[Event]:
         """A tool's result behind its call, which is made up unless an id names an open one.
 
-        A result that is no JSON value is stored as `messages.jsonable` documents.
+        A result that is no JSON value is stored as `messages.jsonable` documents. `is_json` says that
+        the result is the JSON text of a value, not a text of its own.
         """
-        data: dict[str, Any] = {"tool": {"name": tool_name}}
+        data: dict[str, Any] = {"tool": {"name": tool_name} | ({"json": True} if is_json else {})}
         if metadata:
             data["metadata"] = jsonable(metadata)
         content = result_text(result)
@@ -175,7 +177,10 @@ class Recorder:
 def is_long(message: Message) -> bool:
     """Whether counting the message is worth a thread."""
     content = message.content
-    return len(content if isinstance(content, str) else message.text) > LONG_TEXT
+    length = len(content if isinstance(content, str) else message.text)
+    if message.tool_calls:
+        length += sum(len(call.arguments_json) for call in message.tool_calls)
+    return length > LONG_TEXT
 
 
 def row_of(event: Event) -> dict[str, Any]:
@@ -250,8 +255,10 @@ def read_answer(
     if response is None and not tool_calls:
         raise InvalidMessage("the answer is None; return the model's text or response, or pass tool_calls")
     if response is None or isinstance(response, str | list):
-        wire = {"role": "assistant", "content": cast("object", response), "tool_calls": tool_calls}
-        return Answer(Message.from_wire(wire), None if usage is None else Usage.from_response(usage), model)
+        said: dict[str, object] = {"role": "assistant", "content": cast("object", response)}
+        if tool_calls:
+            said["tool_calls"] = tool_calls
+        return Answer(Message.from_wire(said), None if usage is None else Usage.from_response(usage), model)
     wire = _answer_wire(response)
     reported = Usage.from_response(usage) if usage is not None else Usage.from_response(response)
     named = wire.get("model") if "choices" in wire else None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
@@ -360,8 +360,6 @@ def _with_offered(previous: Summary, offered: Summary) -> Summary:
 
 
 def _record(written: SummaryOutcome, planned: Plan, trigger: Trigger, loaded: Loaded) -> dict[str, Any]:
-    behind = [event for event in loaded.events if event.seq <= planned.cut.seq]
-    left = [*left_open(loaded.events), *open_calls(behind)][-_LEFT_OPEN_KEPT:]
     return {
         "trigger": trigger.value,
         "index": loaded.head.index + 1,
@@ -373,7 +371,15 @@ def _record(written: SummaryOutcome, planned: Plan, trigger: Trigger, loaded: Lo
         "model_calls": _calls(written),
         "rejections": [asdict(rejection) for rejection in written.rejections],
         "notes": dict(written.notes),
-    } | ({"left_open": left} if left else {})
+    } | _carried(loaded.events, planned.cut.seq)
+
+
+def _carried(events: Sequence[Event], cut: int) -> dict[str, Any]:
+    """What the child must know of what lies before it: calls left open, the guard's newest snapshot."""
+    left = [*left_open(events), *open_calls([e for e in events if e.seq <= cut])][-_LEFT_OPEN_KEPT:]
+    told = (e.data.get("guard_seq", 0) for e in events if e.kind is EventKind.SEGMENTED)
+    newest = max((*told, *(e.seq for e in events if e.kind is EventKind.GUARD_SNAPSHOT)), default=0)
+    return ({"left_open": left} if left else {}) | ({"guard_seq": newest} if newest else {})
 
 
 def _calls(written: SummaryOutcome) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from . import config
 from .access import Access, Founding
@@ -17,7 +17,7 @@ from .conversation import Conversation
 from .errors import InvalidSetting, OrphanToolResult, SessionNotFound, StoreError
 from .events import Event, Origin, batch_effects, keyed_ids
 from .gauge import Gauge, counter_of, given_policy
-from .messages import Message, jsonable
+from .messages import Message, jsonable, result_text
 from .policy import Policy, Trigger
 from .recording import Answer, Recorder, is_long, read_answer, report_of, role_of, row_of
 from .segmentation import Segmentation, SegmentationOutcome, flights, segment_at_hard_limit
@@ -27,6 +27,9 @@ from .summary import Summarizer, resolve_summarizer
 from .summary.choose import SummarizerSpec
 from .telemetry import log
 from .units import answerable
+
+if TYPE_CHECKING:
+    from .tool_calls import SessionTools
 
 __all__ = ["SessionManager"]
 
@@ -110,6 +113,8 @@ class SessionManager:
         )
         self._summarizer: Summarizer = resolve_summarizer(summarizer)
         self._inline = segmentation == "inline"
+        self._schemas = tuple(tools or ())
+        self._tools: SessionTools | None = None
 
     def __repr__(self) -> str:
         return f"SessionManager({self.session_id!r}, owner={self.owner!r})"
@@ -253,11 +258,20 @@ class SessionManager:
             raise InvalidSetting("tool_name is empty; pass the name that the model calls the tool by")
         if tool_call_id is not None:
             await self._check_open(tool_call_id, idempotency_key)
+        is_json = result is not None and not isinstance(result, str)
+        arguments, result = (None if value is None else result_text(value) for value in (arguments, result))
         return await self._write(
             lambda recorder, _: recorder.tool(
-                tool_name, arguments, result=result, error=error, tool_call_id=tool_call_id, metadata=metadata
+                tool_name,
+                arguments,
+                result=result,
+                error=error,
+                tool_call_id=tool_call_id,
+                metadata=metadata,
+                is_json=is_json,
             ),
             idempotency_key,
+            texts=[Message("tool", str(text or "")) for text in (arguments, result, error)],
         )
 
     async def record(
@@ -302,6 +316,15 @@ class SessionManager:
             origin=origin,
             texts=(message,),
         )
+
+    @property
+    def tools(self) -> SessionTools:
+        """The guard of this conversation's tool calls, durable in its log."""
+        if self._tools is None:
+            from .tool_calls import SessionTools
+
+            self._tools = SessionTools(self._access, self._write, self._schemas)
+        return self._tools
 
     async def update_system_prompt(self, system_prompt: str | None) -> None:
         """Replace the system prompt, in this segment and all that follow."""
@@ -475,6 +498,8 @@ class SessionManager:
             conversation, events = await access.append(lambda _: events)
         else:
             conversation, events = await access.append(make)
+        if self._tools is not None:
+            self._tools.fold(conversation)
         await self._segment_if_due(conversation, events)
         access.session_id = conversation.head.session_id
         return access.session_id

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -75,10 +76,10 @@ class Proxy:
 
 
 @asynccontextmanager
-async def proxied(target: int) -> AsyncIterator[Proxy]:
-    """A proxy before the server on a port."""
+async def proxied(target: int, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[Proxy]:
+    """A proxy before the server on a port; with `tls` it takes encrypted connections only."""
     proxy = Proxy(target)
-    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0, ssl=tls)
     proxy.port = server.sockets[0].getsockname()[1]
     try:
         yield proxy

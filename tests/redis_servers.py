@@ -81,11 +81,13 @@ class Server:
         kind: A key of `WHEELS`.
         options: Further arguments, such as `("--cluster-enabled", "yes")`.
         port: Its port; kept over a restart.
+        password: What `requirepass` among the options says.
     """
 
     kind: str = "valkey"
     options: Sequence[str] = NO_PERSISTENCE
     port: int = field(default_factory=free_port)
+    password: str | None = None
     _process: subprocess.Popen[bytes] | None = None
     _watchdog: subprocess.Popen[bytes] | None = None
     _folder: str = field(default_factory=lambda: tempfile.mkdtemp(prefix="longsplice-redis-"))
@@ -126,7 +128,8 @@ class Server:
     @contextlib.contextmanager
     def client(self, **options: Any) -> Iterator[redis.Redis]:
         """A plain client of its own, for looking in from outside."""
-        client = redis.Redis(port=self.port, socket_timeout=5, retry=Retry(NoBackoff(), 0), **options)
+        login = {"password": self.password, **options}
+        client = redis.Redis(port=self.port, socket_timeout=5, retry=Retry(NoBackoff(), 0), **login)
         try:
             yield client
         finally:
@@ -246,12 +249,16 @@ class Sentinels:
         return f"redis+sentinel://{hosts}/longsplice/0"
 
     @classmethod
-    def start(cls, kind: str = "valkey") -> "Sentinels":
+    def start(
+        cls, kind: str = "valkey", *, password: str | None = None, sentinel_password: str | None = None
+    ) -> "Sentinels":
         """Start the five; the Sentinels know one another and the replica when this returns."""
-        primary = Server(kind).start()
-        replica = Server(kind, (*NO_PERSISTENCE, "--replicaof", "127.0.0.1", str(primary.port))).start()
+        locked = ("--requirepass", password, "--masterauth", password) if password else ()
+        primary = Server(kind, (*NO_PERSISTENCE, *locked), password=password).start()
+        following = ("--replicaof", "127.0.0.1", str(primary.port))
+        replica = Server(kind, (*NO_PERSISTENCE, *locked, *following), password=password).start()
         until(lambda: "master_link_status:up" in _ask(replica, "INFO", "replication"), "the replica's link")
-        sentinels = [_sentinel(kind, primary.port) for _ in range(3)]
+        sentinels = [_sentinel(kind, primary, sentinel_password) for _ in range(3)]
         for sentinel in sentinels:
             until(
                 lambda s=sentinel: "slaves=1,sentinels=3" in _ask(s, "INFO", "sentinel"),
@@ -264,13 +271,15 @@ class Sentinels:
             server.stop()
 
 
-def _sentinel(kind: str, primary: int) -> Server:
-    server = Server(kind, ())
+def _sentinel(kind: str, primary: Server, password: str | None) -> Server:
+    server = Server(kind, (), password=password)
     config = server.folder / "sentinel.conf"
     config.write_text(
-        f"sentinel monitor longsplice 127.0.0.1 {primary} 2\n"
+        f"sentinel monitor longsplice 127.0.0.1 {primary.port} 2\n"
         "sentinel down-after-milliseconds longsplice 700\n"
         "sentinel failover-timeout longsplice 3000\n"
+        + (f"sentinel auth-pass longsplice {primary.password}\n" if primary.password else "")
+        + (f"requirepass {password}\nsentinel sentinel-pass {password}\n" if password else "")
     )
     server.options = (str(config), "--sentinel")
     return server.start()

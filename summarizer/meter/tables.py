@@ -43,6 +43,7 @@ def estimate_tokens(text: str) -> int:
     return (size + 3) // 4
 
 
+@lru_cache(maxsize=64)  # Asked at every write.
 def known_table(name: str) -> bool:
     """Whether tiktoken has an encoding of this name, be its ranks on this machine or not."""
     from tiktoken_ext.openai_public import ENCODING_CONSTRUCTORS

@@ -191,7 +191,7 @@ def _anthropic(usage: object) -> Usage | None:
     read = _number(usage, "cache_read_input_tokens", "cacheReadInputTokens")
     created = _number(usage, "cache_creation_input_tokens", "cacheWriteInputTokens")
     whole = None if fresh is None else _total((fresh, read, created))
-    return Usage(whole, output, read, created, _number(usage, "output_tokens_details.reasoning_tokens"))
+    return Usage(whole, output, read, created, _number(usage, "output_tokens_details.thinking_tokens"))
 
 
 Usage.NOTHING = Usage(0, 0, 0, 0, 0)

@@ -23,6 +23,7 @@ from .protocol import (
     Segment,
     conversation_digest,
 )
+from .traces import open_trace_store
 
 if TYPE_CHECKING:
     from .redis import RedisStore
@@ -45,6 +46,7 @@ __all__ = [
     "conversation_digest",
     "default_store",
     "open_store",
+    "open_trace_store",
 ]
 
 

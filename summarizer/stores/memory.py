@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..config import MAX_EVENT_BYTES, TOMBSTONE_S, parse_session_id
 from ..errors import (
@@ -36,6 +36,9 @@ from .protocol import (
     Owner,
     Segment,
 )
+
+if TYPE_CHECKING:
+    from procedural.store import InMemoryTraceStore
 
 __all__ = ["MemoryStore"]
 
@@ -74,12 +77,23 @@ class MemoryStore:
         self._name = name
         self._clock = clock
         self._max_event_bytes = max_event_bytes
+        self._surely_small = min(_SURELY_SMALL, max_event_bytes // 16)
         self._conversations: dict[tuple[Owner, str], _Conversation] = {}
         self._tombstones: dict[tuple[Owner, str], float] = {}
+        self._traces: InMemoryTraceStore | None = None
 
     @property
     def url(self) -> str:
         return f"memory://{self._name}"
+
+    @property
+    def traces(self) -> InMemoryTraceStore:
+        """The traces of tool calls beside this log; see `open_trace_store`."""
+        if self._traces is None:
+            from procedural.store import InMemoryTraceStore
+
+            self._traces = InMemoryTraceStore()
+        return self._traces
 
     async def create(self, owner: Owner, conversation_id: str, settings: Mapping[str, Any]) -> Head:
         root, index = parse_session_id(conversation_id)
@@ -107,16 +121,19 @@ class MemoryStore:
     ) -> Appended:
         conversation = self._find(owner, session_id, write=True)
         before = conversation.head.last_seq
-        first = self._known(conversation, events)
-        if first is None:
+        known = self._known(conversation, events)
+        placed: tuple[Event, ...] = ()
+        if known is None:
             if expect is not None and expect != before:
                 raise StoreConflict(f"expected last seq {expect}, the log is at {before}; load and try again")
-            self._write(conversation, events)
-        batch = range(first or before + 1, (first or before + 1) + len(events))
+            placed = self._write(conversation, events)
+        first = known or before + 1
+        last = first + len(events) - 1
         others: tuple[Event, ...] = ()
-        if after_seq is not None:
-            others = tuple(e for e in self._range(conversation, after_seq + 1) if e.seq not in batch)
-        return Appended(self._head(conversation), batch[0], batch[-1], first is not None, others)
+        if after_seq is not None and (after_seq < first - 1 or last < conversation.head.last_seq):
+            newer = self._range(conversation, after_seq + 1)
+            others = tuple([event for event in newer if not first <= event.seq <= last])
+        return Appended(self._head(conversation), first, last, known is not None, others, placed)
 
     async def load(self, owner: Owner, session_id: str, *, after_seq: int | None = None) -> Loaded:
         conversation = self._find(owner, session_id)
@@ -183,7 +200,9 @@ class MemoryStore:
         events: Sequence[Event],
     ) -> Head:
         conversation = self._find(owner, conversation_id, write=True)
-        head = conversation.head
+        head, known = conversation.head, self._known(conversation, events)
+        if known is not None and head.index > index:
+            return self._head(conversation)
         if head.fence != fence:
             raise StaleFence(f"fence {fence} is stale, the newest is {head.fence}; adopt the newer session")
         if head.index != index or not head.start_seq - 1 <= cut <= head.last_seq:
@@ -191,7 +210,7 @@ class MemoryStore:
                 f"cannot close session {index} at seq {cut}: "
                 f"the tip is {head.index}, open from {head.start_seq} to {head.last_seq}"
             )
-        if self._known(conversation, events) is not None:
+        if known is not None:
             raise PartialBatch(f"batch of {events[0].event_id!r} is in the log already; use fresh event ids")
         start_tokens = self._tokens_at(conversation, cut)
         opened_seq, opened_turns = head.last_seq + 1, head.counters.user_messages
@@ -255,7 +274,8 @@ class MemoryStore:
         keys = [k for k in self._conversations if k[0] == owner and root in (None, k[1])]
         for key in keys:
             self._tombstones[key] = self._clock() + TOMBSTONE_S
-        return self._remove(keys)
+        traces = await self._traces.erase(owner) if root is None and self._traces is not None else 0
+        return replace(self._remove(keys), traces=traces)
 
     async def close(self) -> None:
         """Does nothing: closing a connection to memory loses nothing."""
@@ -264,6 +284,9 @@ class MemoryStore:
         return datetime.fromtimestamp(self._clock(), UTC)
 
     def _find(self, owner: Owner, session_id: str, *, write: bool = False) -> _Conversation:
+        conversation = self._conversations.get((owner, session_id))
+        if conversation is not None:
+            return conversation
         root, index = parse_session_id(session_id)
         conversation = self._conversations.get((owner, root))
         if conversation is None:
@@ -287,35 +310,38 @@ class MemoryStore:
             raise InvalidSetting(
                 f"events of the batch of {ids[0]!r} share an id; use new_event_id() for each"
             )
+        if conversation.ids.keys().isdisjoint(ids):
+            return None
         seqs = [conversation.ids.get(event_id) for event_id in ids]
         first = seqs[0]
-        if not any(seqs):
-            return None
         if first is None or seqs != list(range(first, first + len(seqs))):
             raise PartialBatch(
                 f"batch of {events[0].event_id!r} is in the log only in part; use fresh event ids"
             )
         return first
 
-    def _write(self, conversation: _Conversation, events: Sequence[Event]) -> None:
+    def _write(self, conversation: _Conversation, events: Sequence[Event]) -> tuple[Event, ...]:
         for event in events:
             self._check_size(event)
         head, effects = conversation.head, batch_effects(events)
         seq, total = head.last_seq, head.total_tokens
+        placed: list[Event] = []
         for event in events:
             seq, total = seq + 1, total + event.tokens
-            conversation.log.append(event.placed(seq, total))
+            placed.append(event.placed(seq, total))
             conversation.ids[event.event_id] = seq
+        conversation.log += placed
         if effects.settings is not None:
             conversation.settings = effects.settings
         conversation.head = head.advanced(seq, total, effects)
         conversation.touched = self._clock()
+        return tuple(placed)
 
     def _check_size(self, event: Event) -> None:
         message = event.message
         plain = message is not None and not message.tool_calls and not message.extra
         content = message.content if message is not None and plain else None
-        if isinstance(content, str) and len(content) < min(_SURELY_SMALL, self._max_event_bytes // 16):
+        if isinstance(content, str) and len(content) < self._surely_small:
             return
         size = len(encode_event(event).encode())
         if size > self._max_event_bytes:

@@ -4,9 +4,8 @@ A conversation is one log of events, a chain of sessions over it (ranges that pa
 it), a head (a few numbers that say where it stands) and settings. Every call takes the
 owner: the key of everything is (owner, root), so another owner's id is a missing one.
 
-Every write is one transaction and, once the call returns, is there after `kill -9` of this
-process. A call that raises `StoreUnavailable` may or may not have written; to repeat
-it with the same event ids is safe.
+Every write is one transaction and, once the call returns, is there after `kill -9` of this process. A call
+that raises `StoreUnavailable` may or may not have written; to repeat it with the same event ids is safe.
 """
 
 from __future__ import annotations
@@ -144,6 +143,7 @@ class Appended:
         duplicate: The batch was there already; nothing was written.
         others: With `after_seq`: events in `(after_seq, last seq of the log]` that are not of this
             batch, in order.
+        placed: The batch's own events at their places, from a store that holds them as such; else empty.
     """
 
     head: Head
@@ -151,6 +151,7 @@ class Appended:
     last_seq: int
     duplicate: bool = False
     others: tuple[Event, ...] = ()
+    placed: tuple[Event, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,11 +218,12 @@ class ConversationRow:
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """What was removed."""
+    """What was removed; traces of tool calls only with all of an owner."""
 
     conversations: int = 0
     sessions: int = 0
     events: int = 0
+    traces: int = 0
 
 
 Durability = Literal["process", "power", "replica"]
@@ -343,6 +345,9 @@ class EventStore(Protocol):
         `counters.user_messages` before `events`, no lease, and keeps `report` (the manager
         ignores a report older than `opened_seq`).
 
+        Repeating a call that was committed is safe: if all of `events` are in the log and the tip is
+        beyond `index`, nothing is written, whatever the fence, and the head comes back as it is now.
+
         Args:
             owner: The conversation's owner.
             conversation_id: The root id.
@@ -354,6 +359,7 @@ class EventStore(Protocol):
             events: Appended by the rules of `append`; at least one.
 
         Raises:
+            PartialBatch: Some of `events` are in the log, or all while `index` is open; nothing was written.
             StaleFence: Another claim was made since; nothing was written.
             StoreConflict: The tip is not `index`, or the cut is outside its range; nothing was written.
         """

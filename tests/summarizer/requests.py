@@ -9,7 +9,10 @@ Wire = Mapping[str, Any]
 def openai_faults(messages: Sequence[Wire]) -> list[str]:
     """What Chat Completions would refuse, empty if nothing.
 
-    Source: OpenAI API reference, "Create chat completion" (read 2026-11).
+    Source: which content may be missing, the `openai` package's types (2.54). The order is no part of the
+    reference; the API states it in its refusals: an assistant message with 'tool_calls' "must be followed by
+    tool messages responding to each 'tool_call_id'", one with role 'tool' "must be a response to a preceeding
+    message with 'tool_calls'" (as users quote them, read 2026-11). Ids that differ are our own rule.
     """
     faults: list[str] = []
     waiting: list[str] = []
@@ -38,7 +41,9 @@ def openai_faults(messages: Sequence[Wire]) -> list[str]:
 def anthropic_faults(messages: Sequence[Wire]) -> list[str]:
     """What Messages would refuse after system messages were taken out and neighbours of one role merged.
 
-    Source: Anthropic API reference, "Messages" and "Tool use" (read 2026-11).
+    Source: Claude docs, "Handle tool calls" (read 2026-11): results stand in the next message, before any
+    text. Neighbours of one role are merged by the API itself (`anthropic` package 0.121). That the user
+    begins was in the API reference until October 2024, and is still what Bedrock's Converse asks for.
     """
     faults: list[str] = []
     turns = _merged(messages)

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -96,6 +97,33 @@ async def test_an_unchanged_context_is_built_once() -> None:
 
     assert again == first
     assert len(third.messages) == len(first.messages) + 1
+
+
+async def test_a_batch_is_placed_by_the_store_or_here_alike() -> None:
+    """A store that answers with the events at their places, and one that does not, leave the same."""
+    store = MemoryStore()
+    await started(store)
+    batch = [message("a", tokens=3), message("b", tokens=4)]
+    with_places, without = [Conversation.of(await store.load(None, "c")) for _ in range(2)]
+    appended = await store.append(None, "c", batch, after_seq=with_places.known_seq)
+    with_places.absorb_append(appended, batch)
+    without.absorb_append(replace(appended, placed=()), batch)
+
+    assert with_places.events == without.events == list(await store.read(None, "c"))
+    assert with_places.weight == without.weight
+
+
+async def test_a_conversation_weighs_what_it_holds() -> None:
+    """What a segmentation leaves behind no longer counts against the cache."""
+    store = MemoryStore()
+    manager = SessionManager("c", store=store)
+    await talk(manager, 6)
+    await manager.segment()
+    known, read = cache_of(store).get(None, "c"), Conversation.of(await store.load(None, "c"))
+
+    assert known is not None
+    assert known.events == read.events
+    assert known.weight == read.weight
 
 
 async def test_the_cache_keeps_within_its_limit() -> None:

@@ -1,6 +1,9 @@
 """Events: what is stored, and what a batch adds."""
 
 import json
+import os
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -77,6 +80,20 @@ SAMPLES = {
         EventKind.SUMMARY_OFFERED, "e", AT, Origin.SYSTEM, data={"summary": {"v": 1}, "model_calls": CALLS}
     ),
     "view.changed": Event(EventKind.VIEW_CHANGED, "e", AT, Origin.SYSTEM, data={"boundary": 7}),
+    "guard.facts": Event(
+        EventKind.GUARD,
+        "e",
+        AT,
+        Origin.SYSTEM,
+        data={"v": 1, "by": "w", "facts": [{"fact": "decided", "call_id": "call_1", "approved": True}]},
+    ),
+    "guard.snapshot": Event(
+        EventKind.GUARD_SNAPSHOT,
+        "e",
+        AT,
+        Origin.SYSTEM,
+        data={"v": 1, "guard": {"v": 1}, "number": 3, "through": 9, "with": ["x"], "calls": []},
+    ),
     "note": Event(EventKind.NOTE, "e", AT, Origin.USER, 1, data={"text": "Remember."}),
 }
 
@@ -220,6 +237,22 @@ def test_new_ids_are_unique_and_plain():
         and set(i) <= set("-_0123456789") | set(map(chr, range(65, 91))) | set(map(chr, range(97, 123)))
         for i in ids
     )
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_child_makes_ids_of_its_own():
+    """Randomness that was drawn before a fork is not used on both sides of it."""
+    script = """
+import os
+from summarizer.events import new_event_id
+new_event_id()
+if child := os.fork():
+    os.waitpid(child, 0)
+print(new_event_id()[7:], flush=True)
+"""
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+
+    assert len(set(done.stdout.split())) == 2
 
 
 def test_keyed_ids_follow_from_the_key():

@@ -179,6 +179,9 @@ def test_json_stays_as_it_is(value):
         (datetime(2026, 11, 21, 9, tzinfo=UTC), "2026-11-21T09:00:00+00:00"),
         ({3, 1, 2}, [1, 2, 3]),
         ({1: "a", None: "b", date(2026, 1, 2): "c"}, {"1": "a", "null": "b", "2026-01-02": "c"}),
+        ({1: "a", "1": "b"}, {"$pairs": [[1, "a"], ["1", "b"]]}),
+        ([{True: {2}, "true": b"\xff"}], [{"$pairs": [[True, [2]], ["true", {"$bytes": "/w=="}]]}]),
+        ({(1, 2): "a", "[1,2]": "b", "c": 3}, {"$pairs": [[[1, 2], "a"], ["[1,2]", "b"], ["c", 3]]}),
         (Colour.RED, [1, 2]),
         (Kind.HOT, "hot"),
         (Point(1, Point(2)), {"x": 1, "y": {"x": 2, "y": None}}),
@@ -191,6 +194,16 @@ def test_json_stays_as_it_is(value):
 def test_values_that_are_no_json_have_a_form(value, expected):
     """The forms that the documentation lists."""
     assert jsonable(value) == expected
+
+
+@given(st.dictionaries(st.integers(-3, 3) | st.booleans() | st.sampled_from(["1", "-2", "true"]), st.text()))
+def test_keys_that_become_the_same_text_lose_nothing(value):
+    """However the keys read as text, each value of a mapping is there."""
+    stored = jsonable(value)
+    kept = [v for _, v in stored["$pairs"]] if "$pairs" in stored else [*stored.values()]
+
+    assert kept == [*value.values()]
+    assert len(json.loads(dump_json(value)).get("$pairs", stored)) == len(value)
 
 
 def test_what_has_no_form_keeps_type_and_repr():

@@ -1,5 +1,6 @@
 """Messages and responses become events: weighed, priced, and refused whole where they cannot be kept."""
 
+import asyncio
 import json
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -13,7 +14,7 @@ from summarizer.errors import InvalidMessage, InvalidSetting, OrphanToolResult, 
 from summarizer.events import Event, Origin
 from summarizer.messages import Message
 from summarizer.meter import counter_named
-from summarizer.recording import Recorder, read_answer
+from summarizer.recording import LONG_TEXT, Recorder, read_answer
 from summarizer.stores import MemoryStore
 from tests.summarizer.stores.factories import FACTORIES
 from tests.summarizer.talk import calls_tool, fresh, tool_result
@@ -247,6 +248,44 @@ async def test_an_open_call_is_found_behind_a_segmentation() -> None:
 
     assert messages[-1] == tool_result("call_1", "done")
     assert messages[-2]["tool_calls"][0]["id"] == "call_1"
+
+
+LONG = "many words " * (LONG_TEXT // 10)
+
+
+@pytest.mark.parametrize(
+    ("say", "beside"),
+    [
+        (lambda m: m.user_says(LONG), True),
+        (lambda m: m.ai_responds(LONG), True),
+        (lambda m: m.record({"role": "user", "content": LONG}), True),
+        (lambda m: m.tool_used("read", {"path": "a"}, LONG), True),
+        (lambda m: m.tool_used("read", {"path": "a"}, {"lines": [LONG]}), True),
+        (lambda m: m.tool_used("write", {"text": LONG}), True),
+        (lambda m: m.tool_used("read", {"path": "a"}, error=RuntimeError(LONG)), True),
+        (lambda m: m.record(calls_tool("call_1", arguments=LONG)), True),
+        (lambda m: m.user_says("short"), False),
+        (lambda m: m.tool_used("read", {"path": "a"}, ["short"]), False),
+    ],
+)
+async def test_a_long_text_is_counted_beside_the_loop(say: Any, *, beside: bool) -> None:
+    """While it is counted the loop serves others, whoever wrote it; a short one is not worth the way."""
+    manager = SessionManager("c", store=MemoryStore())
+    await manager.user_says("Go.")
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(others())
+    await say(manager)
+    served = turns
+    task.cancel()
+
+    assert (served > 0) is beside
 
 
 async def test_a_tool_needs_a_name() -> None:

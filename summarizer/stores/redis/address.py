@@ -23,6 +23,7 @@ _EXAMPLES: Final = (
     "redis+sentinel://host1:26379,host2:26379/service/0, redis+cluster://host1:6379,host2:6379"
 )
 _TLS_OPTIONS: Final = ("ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile")
+_SENTINEL_OPTIONS: Final = ("sentinel_password", "sentinel_username")
 _OPTIONS: Final = ("durability", "prefix", "tls", "ttl", *_TLS_OPTIONS)
 _PREFIX: Final = re.compile(r"[\w.:-]{1,32}")
 _TRUE: Final = {"true": True, "1": True, "false": False, "0": False}
@@ -41,7 +42,9 @@ class Address:
         password: Never shown.
         db: Number of the logical database; 0 on a Cluster.
         service: The name under which Sentinel knows the primary.
-        options: The URL's query, as text.
+        sentinel_username: `None` for the Sentinels' default user; their logins are their own.
+        sentinel_password: Never shown.
+        options: The rest of the URL's query, as text.
     """
 
     kind: Literal["single", "sentinel", "cluster"]
@@ -52,6 +55,8 @@ class Address:
     password: str | None = field(default=None, repr=False)
     db: int = 0
     service: str = ""
+    sentinel_username: str | None = None
+    sentinel_password: str | None = field(default=None, repr=False)
     options: dict[str, str] = field(default_factory=dict[str, str])
 
     @classmethod
@@ -69,7 +74,7 @@ class Address:
         netloc, _, path = rest.partition("/")
         login, at, where = netloc.rpartition("@")
         username, colon, password = login.partition(":")
-        options = _options(query)
+        options = _options(query, (*_OPTIONS, *_SENTINEL_OPTIONS) if kind == "sentinel" else _OPTIONS)
         service, db = _path(kind, path)
         return cls(
             kind,
@@ -80,6 +85,8 @@ class Address:
             unquote(password) if colon else None,
             db,
             service,
+            options.pop("sentinel_username", None),
+            options.pop("sentinel_password", None),
             options,
         )
 
@@ -90,7 +97,10 @@ class Address:
         login = f"{name}:***@" if self.password else f"{name}@" if name else ""
         hosts = ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.hosts)
         path = f"/{self.service}" * bool(self.service) + f"/{self.db}" * (self.kind != "cluster")
-        query = "&".join(f"{key}={quote(value, safe='')}" for key, value in self.options.items())
+        told = [f"{key}={quote(value, safe='')}" for key, value in self.options.items()]
+        if self.sentinel_username is not None:
+            told.append(f"sentinel_username={quote(self.sentinel_username, safe='')}")
+        query = "&".join([*told, *["sentinel_password=***"] * (self.sentinel_password is not None)])
         return f"{self.scheme}://{login}{hosts}{path}{'?' + query if query else ''}"
 
     @property
@@ -121,6 +131,10 @@ class Address:
         """User and password as redis-py takes them."""
         return {"username": self.username, "password": self.password}
 
+    def sentinel_credentials(self) -> dict[str, Any]:
+        """The same for the Sentinels."""
+        return {"username": self.sentinel_username, "password": self.sentinel_password}
+
     def tls_arguments(self) -> dict[str, Any]:
         """What an encrypted connection is told; certificate and host name are checked by default."""
         if not self.tls:
@@ -143,13 +157,11 @@ def check_prefix(prefix: str) -> str:
     return prefix
 
 
-def _options(query: str) -> dict[str, str]:
+def _options(query: str, known: tuple[str, ...]) -> dict[str, str]:
     options = dict(parse_qsl(query, keep_blank_values=True))
     for key in options:
-        if key not in _OPTIONS:
-            raise InvalidSetting(
-                f"unknown option {key!r} in a Redis URL; known: {', '.join(sorted(_OPTIONS))}"
-            )
+        if key not in known:
+            raise InvalidSetting(f"unknown option {key!r} in a Redis URL; known: {', '.join(sorted(known))}")
     return options
 
 

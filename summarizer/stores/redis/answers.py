@@ -15,12 +15,12 @@ __all__ = ["answer", "optional_json", "parts"]
 def answer(
     told: bytes, session_id: str, *, write: bool = False, passing: bytes = b"", expect: int | None = None
 ) -> tuple[Sequence[bytes], bytes]:
-    """The words of a reply and the report behind them, or the error that its first letter stands for."""
-    numbers, _, report = told.partition(b"\t")
+    """The words of a reply and the head behind them, or the error that its first letter stands for."""
+    numbers, _, head = told.partition(b"\t")
     words = numbers.split(b" ")
     letter = words[0]
     if letter in (b"A", passing):
-        return words, report
+        return words, head
     if letter == b"X" and write:
         raise SessionErased(session_id)
     if letter in (b"N", b"X"):

@@ -28,6 +28,10 @@ _NODE_S: Final = 5.0
 class Link(Protocol):
     """Which outbox carries a key's calls."""
 
+    def at_hand(self, key: bytes, *, writes: bool) -> Outbox | None:
+        """The outbox of the server that has the key, if that is known without asking."""
+        ...
+
     async def outbox(self, key: bytes, *, writes: bool) -> Outbox:
         """The outbox of the server that has the key."""
         ...
@@ -73,8 +77,11 @@ class _ServerLink:
         self._sentinels = sentinels
         self._lanes = _Lanes(lambda: make(pool.get_connection), lanes)
 
-    async def outbox(self, key: bytes, *, writes: bool) -> Outbox:  # noqa: ARG002 - one server has all keys
+    def at_hand(self, key: bytes, *, writes: bool) -> Outbox:  # noqa: ARG002 - one server has all keys
         return self._lanes.pick(writes=writes)
+
+    async def outbox(self, key: bytes, *, writes: bool) -> Outbox:
+        return self.at_hand(key, writes=writes)
 
     def redirected(self, host: str, port: int) -> Outbox:
         from redis.exceptions import RedisClusterException
@@ -104,6 +111,9 @@ class _ClusterLink:
         self._nodes: dict[str, _Lanes] = {}
         self._lock = asyncio.Lock()
         self._refreshed = 0
+
+    def at_hand(self, key: bytes, *, writes: bool) -> Outbox | None:  # noqa: ARG002 - only asking tells
+        return None
 
     async def outbox(self, key: bytes, *, writes: bool) -> Outbox:
         if not self._nodes:
@@ -197,8 +207,8 @@ def _pool(address: Address, connections: int) -> ConnectionPool:
 def _sentinel(address: Address) -> Any:
     from redis.asyncio.sentinel import Sentinel
 
-    # Sentinels have logins of their own; the URL's are the data servers'.
     asked = {
+        **address.sentinel_credentials(),
         "socket_timeout": _SENTINEL_S,
         "socket_connect_timeout": _SENTINEL_S,
         "retry": _told(address)["retry"],

@@ -1,8 +1,8 @@
-"""One connection that carries what waits: calls that arrive while one is under way go together next.
+"""One connection that carries what waits, so that under load many calls share the cost of a round trip.
 
-In an idle process a call leaves at once; under load the cost of a round trip is shared by up to
-128 calls. The caller never touches the connection, so a cancelled caller cannot leave
-a reply behind for somebody else.
+In an idle process a call leaves at once. Calls that arrive while others are under way go together, shortly
+before the last of those are answered, so that server and callers work at the same time. The caller never
+touches the connection, so a cancelled caller cannot leave a reply behind for somebody else.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["Command", "Outbox", "ReplicaLag"]
 
 _FLIGHT_CALLS: Final = 128
-_FLIGHT_BYTES: Final = 4 * 1024 * 1024
+_BYTES_UNDER_WAY: Final = 4 * 1024 * 1024
+"""Beyond so many nothing more leaves; the call that crosses the line still does."""
+_ALMOST_DONE: Final = 64
+"""Calls under way at which the next flight leaves; they keep the server busy until it arrives."""
 _BYTES_PER_SECOND: Final = 1024 * 1024
 """A call may take so much longer as its size needs at this speed."""
 
@@ -35,12 +38,15 @@ class Command(NamedTuple):
     size: int
 
 
+_Call = tuple[Command, asyncio.Future[Any]]
+
+
 class Outbox:
     """Sends commands over one connection, in order, many at a time.
 
     Args:
         connect: Gives a connection that is this outbox's own; called at first use.
-        timeout_s: Seconds one flight may take, besides the time its bytes need.
+        timeout_s: Seconds in which all that is under way must be answered, besides the time its bytes need.
         replica_ms: Milliseconds to wait for one replica after writes; `None` not to wait.
     """
 
@@ -53,15 +59,21 @@ class Outbox:
     ) -> None:
         self._connect = connect
         self._timeout_s = timeout_s
-        self._replica_ms = replica_ms
-        self._waiting: deque[tuple[Command, asyncio.Future[Any]]] = deque()
+        self._confirm = (
+            None if replica_ms is None else Command((b"WAIT", b"1", b"%d" % replica_ms), False, 32)
+        )
+        self._waiting: deque[_Call] = deque()
+        self._flying: deque[_Call] = deque()
+        self._flying_bytes = 0
+        # Writes that are answered, but not confirmed by a replica yet.
+        self._held: list[tuple[_Call, Any]] = []
         self._connection: AbstractConnection | None = None
         self._task: asyncio.Task[None] | None = None
 
     @property
     def load(self) -> int:
-        """Calls that wait, and one for the flight under way."""
-        return len(self._waiting) + (self._task is not None)
+        """Calls that wait or are under way."""
+        return len(self._waiting) + len(self._flying)
 
     def send(self, *commands: Command) -> asyncio.Future[Any]:
         """The reply to the last of `commands`, which stay together; errors come as values, not raised."""
@@ -82,90 +94,108 @@ class Outbox:
             await self._connection.disconnect(nowait=True)
 
     async def _drain(self) -> None:
-        flight: list[tuple[Command, asyncio.Future[Any]]] = []
-        try:
-            while self._waiting:
-                flight = self._take()
-                if not flight:
-                    continue
-                for (_, future), reply in zip(flight, await self._fly(flight), strict=True):
-                    if not future.done():
-                        future.set_result(reply)
-        finally:
-            # Only a cancelled flight, as at the loop's end, leaves calls behind.
-            for _, future in (*flight, *self._waiting):
-                future.cancel()
-            self._waiting.clear()
-            self._task = None
-
-    def _take(self) -> list[tuple[Command, asyncio.Future[Any]]]:
-        flight: list[tuple[Command, asyncio.Future[Any]]] = []
-        size = 0
-        while self._waiting and len(flight) < _FLIGHT_CALLS and size < _FLIGHT_BYTES:
-            item = self._waiting.popleft()
-            if not item[1].cancelled():
-                flight.append(item)
-                size += item[0].size
-        return flight
-
-    async def _fly(self, flight: list[tuple[Command, asyncio.Future[Any]]]) -> list[Any]:
-        commands = [command for command, _ in flight]
-        words = [command.words for command in commands]
-        confirm = self._replica_ms is not None and any(command.writes for command in commands)
-        if confirm:
-            words.append((b"WAIT", b"1", b"%d" % (self._replica_ms or 0)))
-        replies = await self._exchange(words, sum(command.size for command in commands))
-        if isinstance(replies, Exception):
-            return self._failed(len(commands), replies)
-        if confirm and not (isinstance(confirmed := replies.pop(), int) and confirmed > 0):
-            lag = ReplicaLag()
-            return [
-                lag if command.writes and not isinstance(reply, Exception) else reply
-                for command, reply in zip(commands, replies, strict=True)
-            ]
-        return replies
-
-    def _failed(self, count: int, error: Exception) -> list[Any]:
-        """Whoever waits behind a broken flight hears of it too, and decides for itself whether to go on."""
-        while self._waiting:
-            _, future = self._waiting.popleft()
-            if not future.done():
-                future.set_result(error)
-        return [error] * count
-
-    async def _exchange(self, words: Sequence[tuple[bytes, ...]], size: int) -> list[Any] | Exception:
         from redis.exceptions import RedisError
 
         try:
-            async with asyncio.timeout(self._timeout_s + size / _BYTES_PER_SECOND):
-                if self._connection is None:
-                    self._connection = await self._connect()
-                return await _round_trip(self._connection, words)
+            async with asyncio.timeout(None) as limit:
+                await self._exchange(limit)
         except (RedisError, OSError) as error:
-            return error
+            # Whoever waits behind a broken flight hears of it too, and decides for itself whether to go on.
+            for _, future in self._left_behind():
+                _answer(future, error)
+        finally:
+            # Only a cancelled flight, as at the loop's end, leaves calls behind here.
+            for _, future in self._left_behind():
+                future.cancel()
+            self._task = None
 
+    async def _exchange(self, limit: asyncio.Timeout) -> None:
+        """Send and receive until nothing waits and nothing is under way."""
+        from redis.exceptions import ResponseError
 
-async def _round_trip(connection: AbstractConnection, words: Sequence[tuple[bytes, ...]]) -> list[Any]:
-    from redis.exceptions import ResponseError
+        done = False
+        try:
+            connection = await self._connected(limit)
+            while self._waiting or self._flying:
+                if self._waiting and self._has_room():
+                    if words := self._take():
+                        limit.reschedule(self._deadline())
+                        await connection.send_packed_command(_packed(connection, words), check_health=False)
+                    continue
+                try:
+                    reply = cast("Any", await connection.read_response())
+                except ResponseError as error:
+                    reply = error
+                self._settle(reply)
+            done = True
+        finally:
+            # A connection with replies outstanding would answer the next call with them.
+            if not done and self._connection is not None:
+                await self._connection.disconnect(nowait=True)
 
-    replies: list[Any] = []
-    done = False
-    try:
-        if not connection.is_connected:
+    async def _connected(self, limit: asyncio.Timeout) -> AbstractConnection:
+        if self._connection is None or not self._connection.is_connected:
+            limit.reschedule(self._deadline())
+        if self._connection is None:
+            self._connection = await self._connect()
+        if not self._connection.is_connected:
             # Sending would reconnect too, but to the old address; only this asks Sentinel again.
-            await connection.connect()
-        await connection.send_packed_command(_packed(connection, words), check_health=False)
-        for _ in words:
-            try:
-                replies.append(await connection.read_response())
-            except ResponseError as error:
-                replies.append(error)
-        done = True
-    finally:
-        # A connection with replies outstanding would answer the next call with them.
-        if not done:
-            await connection.disconnect(nowait=True)
-    return replies
+            await self._connection.connect()
+        return self._connection
+
+    def _deadline(self) -> float:
+        now = asyncio.get_running_loop().time()
+        return now + self._timeout_s + self._flying_bytes / _BYTES_PER_SECOND
+
+    def _has_room(self) -> bool:
+        return len(self._flying) <= _ALMOST_DONE and self._flying_bytes < _BYTES_UNDER_WAY
+
+    def _take(self) -> list[tuple[bytes, ...]]:
+        """Put what waits under way, as far as one flight carries it; the words to send."""
+        words: list[tuple[bytes, ...]] = []
+        writes = False
+        while self._waiting and len(words) < _FLIGHT_CALLS and self._flying_bytes < _BYTES_UNDER_WAY:
+            call = self._waiting.popleft()
+            command, future = call
+            if not future.cancelled():
+                self._flying.append(call)
+                self._flying_bytes += command.size
+                words.append(command.words)
+                writes = writes or command.writes
+        if writes and self._confirm is not None:
+            self._flying.append((self._confirm, asyncio.get_running_loop().create_future()))
+            self._flying_bytes += self._confirm.size
+            words.append(self._confirm.words)
+        return words
+
+    def _settle(self, reply: Any) -> None:
+        """Hand a reply to the oldest call under way; to a write once a replica has confirmed it."""
+        call = self._flying.popleft()
+        command, future = call
+        self._flying_bytes -= command.size
+        if command is self._confirm:
+            lag = None if isinstance(reply, int) and reply > 0 else ReplicaLag()
+            for (_, waiting), held in self._held:
+                _answer(waiting, lag or held)
+            self._held.clear()
+        elif command.writes and self._confirm is not None and not isinstance(reply, Exception):
+            self._held.append((call, reply))
+        else:
+            _answer(future, reply)
+
+    def _left_behind(self) -> list[_Call]:
+        calls = [*(call for call, _ in self._held), *self._flying, *self._waiting]
+        self._held.clear()
+        self._flying.clear()
+        self._flying_bytes = 0
+        self._waiting.clear()
+        return calls
+
+
+def _answer(future: asyncio.Future[Any], reply: Any) -> None:
+    # A caller that was cancelled waits no more.
+    if not future.done():
+        future.set_result(reply)
 
 
 def _packed(connection: AbstractConnection, words: Sequence[tuple[bytes, ...]]) -> Any:
@@ -175,4 +205,4 @@ def _packed(connection: AbstractConnection, words: Sequence[tuple[bytes, ...]]) 
     except ImportError:
         return connection.pack_commands(words)
     pack = cast("Any", hiredis).pack_command  # Its stub takes one word only.
-    return b"".join([pack(command) for command in words])
+    return [pack(command) for command in words]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Self
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from ...config import IDS_KEPT_S, MAX_EVENT_BYTES, STORE_DEADLINE_S, TOMBSTONE_S, parse_session_id
 from ...errors import (
@@ -43,6 +44,9 @@ from .codec import (
     keys_of,
 )
 from .listing import Listing
+
+if TYPE_CHECKING:
+    from ..traces.redis import RedisTraces
 
 __all__ = ["RedisStore"]
 
@@ -159,6 +163,13 @@ class RedisStore:
         """Where it is, password masked."""
         return self._client.url
 
+    @property
+    def traces(self) -> RedisTraces:
+        """The traces of tool calls on the same servers; see `open_trace_store`."""
+        from ..traces.redis import RedisTraces
+
+        return RedisTraces(self._client, self._prefix, ttl_ms=self._ttl_ms)
+
     async def create(self, owner: Owner, conversation_id: str, settings: Mapping[str, Any]) -> Head:
         root, index = parse_session_id(conversation_id)
         if index:
@@ -188,30 +199,30 @@ class RedisStore:
     ) -> Appended:
         root, index = parse_session_id(session_id)
         batch = Batch.of(events, self._max_event_bytes)
-        packed = batch.packed(index, self._ttl_ms, wait=self._wait, expect=expect, after=after_seq)
+        packed = f"[{batch.packed(index, self._ttl_ms, wait=self._wait, expect=expect, after=after_seq)}]"
         keys = keys_of(self._prefix, owner, root)
         reply = await self._client.run(
             scripts.APPEND, keys if self._ttl_ms else keys[:4], (packed.encode(), *batch.values)
         )
         told, elements = parts(reply, ())
-        words, report = answer(told, session_id, write=True, expect=expect)
-        repeated = words[2] == b"1"
-        head = decode_head(root, words[3:], report if repeated or batch.report is None else batch.report)
+        words, stored = answer(told, session_id, write=True, expect=expect)
+        head = decode_head(root, words[3], stored, batch.report)
         first = int(words[1])
         last = first + batch.size - 1
         others = decode_events(elements, max((after_seq or 0) + 1, head.first_seq)) if elements else ()
+        repeated = words[2] == b"1"
         return Appended(head, first, last, repeated, tuple(e for e in others if not first <= e.seq <= last))
 
     async def load(self, owner: Owner, session_id: str, *, after_seq: int | None = None) -> Loaded:
         root, index = parse_session_id(session_id)
         keys = keys_of(self._prefix, owner, root)
-        since = "n" if after_seq is None else after_seq
+        since = "false" if after_seq is None else after_seq
         reply = await self._client.run(
-            scripts.LOAD, (keys.meta, keys.log, keys.segments), (f"{index} {since}".encode(),)
+            scripts.LOAD, (keys.meta, keys.log, keys.segments), (f"[{index},{since}]".encode(),)
         )
         told, settings, summary, elements = parts(reply, b"", b"", ())
-        words, report = answer(told, session_id)
-        head = decode_head(root, words[2:], report)
+        words, stored = answer(told, session_id)
+        head = decode_head(root, words[2], stored)
         return Loaded(
             head,
             optional_json(settings),
@@ -236,7 +247,7 @@ class RedisStore:
         first = after_seq + 1
         while True:
             last = min(end, first + min(left, _READ_PAGE) - 1)
-            values = (f"{index} {first} {last}".encode(),)
+            values = (f"[{index},{first},{last}]".encode(),)
             reply = await self._client.run(scripts.READ, (keys.meta, keys.log), values)
             told, elements = parts(reply, ())
             words, _ = answer(told, conversation_id)
@@ -255,7 +266,7 @@ class RedisStore:
         rows: list[bytes] = []
         tip, first = 0, 0
         while first <= tip:
-            packed = f"{index} {first} {first + _SEGMENT_PAGE - 1} {summaries:d}"
+            packed = f"[{index},{first},{first + _SEGMENT_PAGE - 1},{summaries:d}]"
             reply = await self._client.run(scripts.SEGMENTS, (keys.meta, keys.segments), (packed.encode(),))
             told, page = parts(reply, ())
             words, _ = answer(told, conversation_id)
@@ -274,11 +285,11 @@ class RedisStore:
         self, owner: Owner, session_id: str, *, index: int, lease_s: float, preempt: bool = False
     ) -> Claim:
         root, least = parse_session_id(session_id)
-        packed = f"{least} {index} {lease_s * 1000:.0f} {preempt:d}"
+        packed = f"[{least},{index},{lease_s * 1000:.0f},{preempt:d}]"
         values = (packed.encode(), secrets.token_hex(8).encode())
         reply = await self._client.run(scripts.CLAIM, (keys_of(self._prefix, owner, root).meta,), values)
-        words, report = answer(reply, session_id, write=True, passing=b"L")
-        head = decode_head(root, words[1:], report)
+        words, stored = answer(reply, session_id, write=True, passing=b"L")
+        head = decode_head(root, words[1], stored)
         return Claim(head.fence if words[0] == b"A" else None, head)
 
     async def renew(self, owner: Owner, session_id: str, *, fence: int, lease_s: float) -> bool:
@@ -308,7 +319,7 @@ class RedisStore:
         batch = Batch.of(events, self._max_event_bytes)
         packed = batch.packed(least, self._ttl_ms, wait=self._wait)
         values = (
-            f"{packed} {index} {cut} {fence} {seed_tokens}".encode(),
+            f"[{packed},{index},{cut},{fence},{seed_tokens}]".encode(),
             *batch.values,
             encode_json(summary),
         )
@@ -321,8 +332,8 @@ class RedisStore:
         if reply.startswith(b"F"):
             newest = reply.decode().split()[1]
             raise StaleFence(f"fence {fence} is stale, the newest is {newest}; adopt the newer session")
-        words, report = answer(reply, conversation_id, write=True)
-        return decode_head(root, words[1:], report)
+        words, stored = answer(reply, conversation_id, write=True)
+        return decode_head(root, words[1], stored, batch.report)
 
     async def list(
         self, owner: Owner | AnyOwner, *, limit: int = 50, after: ConversationRow | None = None
@@ -339,18 +350,19 @@ class RedisStore:
     async def retain(self, owner: Owner, conversation_id: str, *, before_index: int) -> int:
         root, index = parse_session_id(conversation_id)
         keys = keys_of(self._prefix, owner, root)
-        values = (f"{index} {before_index}".encode(),)
+        values = (f"[{index},{before_index}]".encode(),)
         reply = await self._client.run(scripts.RETAIN, (keys.meta, keys.log, keys.segments), values)
         words, _ = answer(reply, conversation_id, write=True)
         return int(words[1])
 
     async def expire(self, owner: Owner | AnyOwner, *, idle_s: float) -> Erased:
-        return await self._sweep(owner, idle=b"%d" % int(idle_s * 1000), tombstone_s=0)
+        return await self._sweep(owner, idle_ms=int(idle_s * 1000), tombstone_s=0)
 
     async def erase(self, owner: Owner, conversation_id: str | None = None) -> Erased:
         if conversation_id is None:
-            return await self._sweep(owner, idle=b"n", tombstone_s=TOMBSTONE_S)
-        return await self._remove(owner, parse_session_id(conversation_id)[0], b"n", TOMBSTONE_S)
+            gone = await self._sweep(owner, idle_ms=-1, tombstone_s=TOMBSTONE_S)
+            return replace(gone, traces=await self.traces.remove(owner))
+        return await self._remove(owner, parse_session_id(conversation_id)[0], -1, TOMBSTONE_S)
 
     async def close(self) -> None:
         """Wait for calls under way on the running loop and disconnect; the next call connects anew."""
@@ -358,24 +370,24 @@ class RedisStore:
 
     async def _lease(self, owner: Owner, session_id: str, fence: int, lease_s: float) -> bytes:
         root, least = parse_session_id(session_id)
-        values = (f"{least} {fence} {lease_s * 1000:.0f}".encode(),)
+        values = (f"[{least},{fence},{lease_s * 1000:.0f}]".encode(),)
         return await self._client.run(scripts.LEASE, (keys_of(self._prefix, owner, root).meta,), values)
 
-    async def _sweep(self, owner: Owner | AnyOwner, *, idle: bytes, tombstone_s: float) -> Erased:
+    async def _sweep(self, owner: Owner | AnyOwner, *, idle_ms: int, tombstone_s: float) -> Erased:
         total = Erased()
         async for page in self._listing.pages(owner, size=_SWEEP_PAGE):
             for gone in await asyncio.gather(
-                *(self._remove(row.owner, row.conversation_id, idle, tombstone_s) for row in page)
+                *(self._remove(row.owner, row.conversation_id, idle_ms, tombstone_s) for row in page)
             ):
                 total = _sum(total, gone)
         return total
 
-    async def _remove(self, owner: Owner, root: str, idle: bytes, tombstone_s: float) -> Erased:
-        values = (idle, b"%d" % int(tombstone_s * 1000))
+    async def _remove(self, owner: Owner, root: str, idle_ms: int, tombstone_s: float) -> Erased:
+        values = (f"[0,{idle_ms},{tombstone_s * 1000:.0f}]".encode(),)
         reply: bytes = await self._client.run(scripts.REMOVE, keys_of(self._prefix, owner, root), values)
         if reply == b"L":
             return Erased()
-        if reply == b"N":
+        if reply in (b"N", b"X"):
             await self._listing.drop(owner, root, None)
             return Erased()
         words, _ = answer(reply, root)

@@ -149,9 +149,12 @@ def read_events(rows: Sequence[EventRow]) -> tuple[Event, ...]:
     )
 
 
+_to_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
 def dump(value: Mapping[str, Any] | Sequence[int]) -> str:
     """Compact JSON of what callers hand us as JSON values."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _to_json(value)
 
 
 def to_micros(at: datetime) -> int:

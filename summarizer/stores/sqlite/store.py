@@ -13,7 +13,7 @@ import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import parse_qsl
 
 from ...config import MAX_EVENT_BYTES, STORE_DEADLINE_S
@@ -31,13 +31,19 @@ from ..protocol import (
     Owner,
     Segment,
 )
+from ..traces.sqlite import SQLiteTraces
 from . import reads
 from .reader import Reader
 from .rows import HEADS_KEPT, SELECT_HEAD, Key, dump, make_batch, make_key, read_events, read_head
 from .writer import Work, Writer, closed_before_fork
 from .writes import HandOver
 
+if TYPE_CHECKING:
+    import sqlite3
+
 __all__ = ["SQLiteStore"]
+
+_T = TypeVar("_T")
 
 _SCHEME: Final = "sqlite:///"
 _EXPIRE_AT_ONCE: Final = 20
@@ -107,6 +113,11 @@ class SQLiteStore:
     def url(self) -> str:
         """Where it is."""
         return f"{_SCHEME}{self._path}{'?durability=power' if self._power else ''}"
+
+    @property
+    def traces(self) -> SQLiteTraces:
+        """The traces of tool calls in the same file; see `open_trace_store`."""
+        return SQLiteTraces(self._write, self._read)
 
     async def create(self, owner: Owner, conversation_id: str, settings: Mapping[str, Any]) -> Head:
         key = make_key(owner, conversation_id)
@@ -241,6 +252,9 @@ class SQLiteStore:
 
     async def _write(self, work: Work, *, scrub: bool = False) -> Any:
         return await self._opened().writer.submit(work, deadline_s=self._deadline_s, scrub=scrub)
+
+    async def _read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        return await self._reader().run(work)
 
     def _reader(self) -> Reader:
         return self._opened().reader

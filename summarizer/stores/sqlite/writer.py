@@ -50,16 +50,13 @@ class Job:
         self.deadline = time.monotonic() + deadline_s
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[Any] = self.loop.create_future()
-        self.outcome: tuple[Any, BaseException | None] = (
-            None,
-            StoreUnavailable("the writer's thread failed"),
-        )
+        self.outcome: tuple[Any, BaseException | None] | None = None
 
     def settle(self) -> None:
         """Answer the caller; runs on its loop. A caller that was cancelled is not disturbed."""
         if self.future.done():
             return
-        result, error = self.outcome
+        result, error = self.outcome or (None, StoreUnavailable("the writer's thread failed"))
         if error is None:
             self.future.set_result(result)
         else:

@@ -8,13 +8,12 @@ written together at `flush`; all else writes at once.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from operator import add
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from ...config import TOMBSTONE_S
 from ...errors import PartialBatch, SessionErased, SessionExists, SessionNotFound, StaleFence, StoreConflict
-from ...events import Counters
 from ..protocol import Claim, Erased, Head, Owner
+from ..traces.sqlite import erase_traces
 from .rows import MAX_SEQ, SELECT_HEAD, Batch, EventRow, Key, Row, dump, read_head
 
 if TYPE_CHECKING:
@@ -23,6 +22,12 @@ if TYPE_CHECKING:
 __all__ = ["HandOver", "Transaction", "Written"]
 
 _INSERT_ID: Final = "INSERT INTO ids (conversation, event_id, seq) VALUES (?, ?, ?)"
+_RETIRE: Final = """
+    INSERT INTO retired (place, event_id) SELECT place, event_id FROM events WHERE place > ? AND place < ?"""
+_FORGET_IDS: Final = """
+    DELETE FROM ids WHERE conversation = ?1 AND event_id IN (
+        SELECT event_id FROM events WHERE place BETWEEN ?2 AND ?3
+        UNION ALL SELECT event_id FROM retired WHERE place BETWEEN ?2 AND ?3)"""
 _INSERT_EVENT: Final = "INSERT INTO events (place, cumulative, event_id, body) VALUES (?, ?, ?, ?)"
 _INSERT_SEGMENT: Final = (
     "INSERT INTO segments (place, start_seq, start_tokens, opened_at, summary) VALUES (?, ?, ?, ?, ?)"
@@ -75,6 +80,11 @@ class Transaction:
         self._ids: list[tuple[int, str, int]] = []
         self._events: list[EventRow] = []
         self._dirty: dict[int, Row] = {}
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """For those who keep other tables than the log's in the same file."""
+        return self._connection
 
     def flush(self) -> None:
         """Write what was gathered; one update per changed head."""
@@ -155,7 +165,9 @@ class Transaction:
     def segment(self, key: Key, plan: HandOver, batch: Batch, now: float) -> Head:
         """See `EventStore.segment`."""
         row = self._find(key, now)
-        head, cut = row.head, plan.cut
+        head, cut, known = row.head, plan.cut, self._known(row, batch)
+        if known is not None and head.index > plan.index:
+            return _answer(row, now)
         if head.fence != plan.fence:
             raise StaleFence(
                 f"fence {plan.fence} is stale, the newest is {head.fence}; adopt the newer session"
@@ -165,7 +177,7 @@ class Transaction:
                 f"cannot close session {plan.index} at seq {cut}: "
                 f"the tip is {head.index}, open from {head.start_seq} to {head.last_seq}"
             )
-        if self._known(row, batch) is not None:
+        if known is not None:
             raise PartialBatch(f"batch of {batch.ids[0]!r} is in the log already; use fresh event ids")
         start_tokens = self._tokens_at(row, cut)
         self._write(row, batch, now)
@@ -194,6 +206,7 @@ class Transaction:
         if removed:
             self.flush()
             low = row.id << 32
+            self._connection.execute(_RETIRE, (low, low | start))
             self._connection.execute("DELETE FROM events WHERE place > ? AND place < ?", (low, low | start))
             row.head = replace(row.head, first_seq=start)
             self._change(row)
@@ -207,6 +220,8 @@ class Transaction:
         else:
             digests = [d for (d,) in execute("SELECT digest FROM conversations WHERE owner IS ?", (owner,))]
         gone = self.remove(digests, None)
+        if key is None:
+            gone = replace(gone, traces=erase_traces(self._connection, owner))
         if gone.conversations:
             until = now + TOMBSTONE_S
             execute("DELETE FROM tombstones WHERE until <= ?", (now,))
@@ -232,9 +247,9 @@ class Transaction:
 
     def _delete(self, number: int) -> None:
         low, high = number << 32, number << 32 | MAX_SEQ
-        for table in ("events", "segments"):
+        self._connection.execute(_FORGET_IDS, (number, low, high))
+        for table in ("events", "retired", "segments"):
             self._connection.execute(f"DELETE FROM {table} WHERE place BETWEEN ? AND ?", (low, high))  # noqa: S608 - a fixed name
-        self._connection.execute("DELETE FROM ids WHERE conversation = ?", (number,))
         self._connection.execute("DELETE FROM heads WHERE conversation = ?", (number,))
         self._connection.execute("DELETE FROM conversations WHERE id = ?", (number,))
 
@@ -266,7 +281,7 @@ class Transaction:
         seqs: list[int | None] = []
         for event_id in batch.ids:
             found: tuple[int] | None = self._connection.execute(
-                "SELECT seq FROM ids WHERE conversation = ? AND event_id = ?", (row.id, event_id)
+                "SELECT seq FROM ids WHERE event_id = ? AND conversation = ?", (event_id, row.id)
             ).fetchone()
             seqs.append(found[0] if found else None)
         first = seqs[0]
@@ -278,40 +293,17 @@ class Transaction:
 
     def _write(self, row: Row, batch: Batch, now: float) -> None:
         head, effects, number = row.head, batch.effects, row.id
-        before, total = head.last_seq, head.total_tokens
-        seq = before
+        seq, total = head.last_seq, head.total_tokens
         for event_id, body, tokens in zip(batch.ids, batch.bodies, effects.tokens, strict=True):
             seq += 1
             total += tokens
             self._ids.append((number, event_id, seq))
             self._events.append((number << 32 | seq, total, event_id, body))
-        settings_seq = head.settings_seq
         if effects.settings is not None:
-            settings_seq = seq
             self._connection.execute(
                 "UPDATE conversations SET settings = ? WHERE id = ?", (dump(effects.settings), number)
             )
-        reported = effects.report is not None
-        row.head = Head(
-            head.conversation_id,
-            head.index,
-            head.start_seq,
-            seq,
-            total,
-            head.start_tokens,
-            head.seed_tokens,
-            head.opened_seq,
-            head.opened_turns,
-            settings_seq,
-            before + 1 + effects.message_offset if effects.message_offset >= 0 else head.message_seq,
-            before + 1 + effects.skipped_offset if effects.skipped_offset >= 0 else head.skipped_seq,
-            effects.report if reported else head.report,
-            total if reported else head.report_total,
-            Counters._make(map(add, head.counters, effects.counters)),
-            head.fence,
-            0.0,
-            head.first_seq,
-        )
+        row.head = head.advanced(seq, total, effects)
         row.touched = now
         self._change(row)
 

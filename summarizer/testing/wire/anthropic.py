@@ -1,7 +1,10 @@
 """Anthropic Messages, from the server's side.
 
-Source: the API reference for version 2023-06-01, read November 2026. Its `input_tokens`
-excludes what was read from and written to the cache.
+Source: the Messages API (version 2023-06-01) as the `anthropic` package 0.121 types it (August
+2026), and "Errors" in the Claude docs for the types of 413 and 529 (read 2026-11). Its
+`input_tokens` excludes what was read from and written to the cache; `thinking_tokens` are part of
+`output_tokens`. What an overlong prompt is answered is no part of the reference: `too_long` has the
+form that clients report, and that litellm 1.106 looks for.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ _ERROR_TYPES: Final = {
     404: "not_found_error",
     413: "request_too_large",
     429: "rate_limit_error",
+    504: "timeout_error",
     529: "overloaded_error",
 }
 
@@ -76,7 +80,7 @@ class AnthropicWire:
         ]
         answer = {**_head(prompt, reply), "content": content, "stop_reason": _STOP[reply.ending]}
         if isinstance(reply.usage, Usage):
-            answer["usage"] = _usage(reply.usage)
+            answer["usage"] = _read(reply.usage) | _written(reply.usage)
         return answer
 
     def events(self, prompt: Prompt, reply: Reply) -> Iterator[bytes]:
@@ -84,8 +88,8 @@ class AnthropicWire:
         start: dict[str, Any] = {**_head(prompt, reply), "content": [], "stop_reason": None}
         ending: dict[str, Any] = {"delta": {"stop_reason": _STOP[reply.ending], "stop_sequence": None}}
         if isinstance(reply.usage, Usage):
-            start["usage"] = {**_usage(reply.usage), "output_tokens": 1}
-            ending["usage"] = known(output_tokens=reply.usage.output_tokens)
+            start["usage"] = {**_read(reply.usage), "output_tokens": 1}
+            ending["usage"] = _written(reply.usage)
         yield _named("message_start", message=start)
         for index, (block, kind, field, text) in enumerate(_blocks(reply)):
             yield _named("content_block_start", index=index, content_block=block)
@@ -123,15 +127,17 @@ def _head(prompt: Prompt, reply: Reply) -> dict[str, Any]:
     }
 
 
-def _usage(usage: Usage) -> dict[str, int]:
+def _read(usage: Usage) -> dict[str, int]:
     read, created = usage.cache_read_tokens, usage.cache_creation_tokens
     fresh = None if usage.input_tokens is None else usage.input_tokens - (read or 0) - (created or 0)
-    return known(
-        input_tokens=fresh,
-        cache_creation_input_tokens=created,
-        cache_read_input_tokens=read,
-        output_tokens=usage.output_tokens,
-    )
+    return known(input_tokens=fresh, cache_creation_input_tokens=created, cache_read_input_tokens=read)
+
+
+def _written(usage: Usage) -> dict[str, Any]:
+    counts: dict[str, Any] = known(output_tokens=usage.output_tokens)
+    if usage.reasoning_tokens is not None:
+        counts["output_tokens_details"] = {"thinking_tokens": usage.reasoning_tokens}
+    return counts
 
 
 def _forced_tool(body: Mapping[str, Any]) -> str | None:

@@ -1,8 +1,11 @@
 """Gemini generateContent, from the server's side.
 
-Source: the API reference for v1beta, read November 2026. The model stands in the path,
+Source: the API for v1beta as the `google-genai` package 2.19 types it (August 2026), and the table of
+error codes in "Troubleshooting" of the Gemini API docs (read 2026-11). The model stands in the path,
 field names are accepted in both of the protocol's spellings (camel and snake case), and
-`candidatesTokenCount` excludes thoughts.
+`candidatesTokenCount` excludes thoughts, as the total is the sum of prompt, candidates and thoughts.
+What an overlong prompt is answered is no part of the reference: `too_long` has the form that clients
+report, and that litellm 1.106 looks for.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """OpenAI Chat Completions, from the server's side.
 
-Source: the API reference and its published OpenAPI description, as the `openai` package
-2.54 types it (November 2026).
+Source: the API as the `openai` package 2.54 types it (November 2026). Errors are no part of its
+types: their kinds, codes and `too_long` have the form that clients report, and that litellm 1.106 maps.
 """
 
 from __future__ import annotations
@@ -77,9 +77,12 @@ class OpenAIWire:
     def events(self, prompt: Prompt, reply: Reply) -> Iterator[bytes]:
         """The answer as chunks; usage comes last, if `stream_options.include_usage` asks for it."""
         head = _head(prompt, reply, "chat.completion.chunk")
+        wanted = bool(section(prompt.body, "stream_options").get("include_usage"))
+        unknown: dict[str, Any] = {"usage": None} if wanted else {}
 
         def chunk(delta: dict[str, Any], finish: str | None = None) -> bytes:
-            return event({**head, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
+            choice = {"index": 0, "delta": delta, "finish_reason": finish}
+            return event({**head, "choices": [choice], **unknown})
 
         yield chunk({"role": "assistant", "content": ""})
         field = "refusal" if reply.ending == "refusal" else "content"
@@ -93,7 +96,6 @@ class OpenAIWire:
             for piece in pieces(call.arguments_json):
                 yield chunk({"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
         yield chunk({}, _finish(reply))
-        wanted = section(prompt.body, "stream_options").get("include_usage")
         if isinstance(reply.usage, Usage) and wanted:
             yield event({**head, "choices": [], "usage": _usage(reply.usage)})
         yield event("[DONE]")

@@ -78,6 +78,10 @@ SHAPES: dict[str, tuple[dict[str, Any], Usage]] = {
         },
         Usage(1000, 50, 600, 300),
     ),
+    "anthropic thinking": (
+        {"input_tokens": 100, "output_tokens": 50, "output_tokens_details": {"thinking_tokens": 20}},
+        Usage(100, 50, reasoning_tokens=20),
+    ),
     "anthropic uncached": ({"input_tokens": 100, "output_tokens": 50}, Usage(100, 50)),
     "anthropic nulls": (
         {"input_tokens": 100, "output_tokens": 50, "cache_read_input_tokens": None},

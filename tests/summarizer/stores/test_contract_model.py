@@ -114,12 +114,13 @@ async def take(store: EventStore, owner: str | None, step: Step, head: Head) -> 
         "segment": lambda: store.segment(
             owner,
             step.root,
-            index=head.index + (second == 6),
+            index=head.index + (second == 6) - (first == 4),
             cut=cut,
             summary={"cut": cut},
             seed_tokens=second,
             fence=head.fence - (first == 6),
-            events=[note(EventKind.SEGMENTED, event_id=f"s{head.last_seq}")],
+            # With few ids the same hand-over comes again, and an appended event poses as one.
+            events=[event(step.batch[0]) if first == 5 else note(EventKind.SEGMENTED, event_id=f"s{second}")],
         ),
         "segments": lambda: store.segments(owner, step.root, summaries=step.flag),
         "retain": lambda: store.retain(owner, step.root, before_index=first),

@@ -1,6 +1,7 @@
 """The contract of claims and segments, over every store."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -235,6 +236,36 @@ async def test_a_hand_over_takes_fresh_events(fresh_store: Fresh) -> None:
         await segmenting(store, events=[note(EventKind.SEGMENTED), known])
 
     assert (await store.load(None, "c")).head.index == 0
+    assert len(await proven(fresh_store)) == 4
+
+
+async def test_a_repeated_hand_over_answers_with_the_head(fresh_store: Fresh) -> None:
+    """Who did not hear that it was done may ask again, even after others went on: one child opens."""
+    store, events = fresh_store.store, [note(EventKind.SEGMENTED), message("behind", role="assistant")]
+    await started(store, count=3)
+    await store.claim(None, "c", index=0, lease_s=60)
+    first = await segmenting(store, events=events)
+    at_once = await segmenting(await fresh_store.second(), events=events)
+    await store.append(None, "c", [message("later")])
+    claimed = await store.claim(None, "c", index=1, lease_s=60)
+    repeated = await segmenting(store, events=events)
+
+    assert at_once == first
+    assert replace(repeated, lease_s=0.0) == replace(claimed.head, lease_s=0.0)
+    assert 0 < repeated.lease_s <= 60
+    assert texts(await proven(fresh_store)) == ["m1", "m2", "m3", "behind", "later"]
+    assert [s.end_seq for s in await store.segments(None, "c")] == [2, None]
+
+
+async def test_a_hand_over_known_in_part_is_refused(fresh_store: Fresh) -> None:
+    """A repeat with one event more is no repeat: `PartialBatch`, before fence and tip are looked at."""
+    store, first = fresh_store.store, note(EventKind.SEGMENTED)
+    await started(store, count=3)
+    await store.claim(None, "c", index=0, lease_s=60)
+    await segmenting(store, events=[first])
+    with pytest.raises(PartialBatch):
+        await segmenting(store, events=[first, message("more")], fence=7)
+
     assert len(await proven(fresh_store)) == 4
 
 

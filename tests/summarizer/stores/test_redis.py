@@ -158,6 +158,38 @@ async def test_a_cancelled_append_leaves_no_reply_behind(store: RedisStore) -> N
     assert len(events) == len({event.event_id for event in events})
 
 
+async def test_each_of_many_callers_gets_its_own_reply(store: RedisStore) -> None:
+    """Of more calls than a flight carries, large and small, some cancelled, none reads another's reply."""
+    tasks = [
+        asyncio.create_task(store.append(None, "c", [message(f"t{i}", note="x" * (i % 7 == 0) * 100_000)]))
+        for i in range(600)
+    ]
+    await asyncio.sleep(0.01)
+    for task in tasks[::3]:
+        task.cancel()
+    done = await asyncio.gather(*tasks, return_exceptions=True)
+    events = await store.read(None, "c")
+    kept = {
+        f"t{number}": written.first_seq
+        for number, written in enumerate(done)
+        if not isinstance(written, BaseException)
+    }
+
+    assert len(kept) >= 400
+    assert {text: events[seq - 1].message.text for text, seq in kept.items()} == {text: text for text in kept}
+
+
+async def test_a_connection_lost_under_load_stores_all_once(store: RedisStore, proxy: Proxy) -> None:
+    """When the connection breaks with several flights under way, every call succeeds, and none twice."""
+    first = [asyncio.create_task(store.append(None, "c", [message(f"t{i}")])) for i in range(400)]
+    proxy.swallow = 1
+    written = await asyncio.gather(*first)
+    events = await store.read(None, "c", after_seq=2)
+
+    assert sorted(one.first_seq for one in written) == [*range(3, 403)]
+    assert sorted(texts(events)) == sorted(f"t{i}" for i in range(400))
+
+
 async def test_64_claimants_get_one_fence() -> None:
     """However many instances race for the lease, one gets it."""
     prefix = f"t{secrets.token_hex(6)}"
@@ -302,7 +334,7 @@ async def test_an_expiry_and_a_create_keep_the_index_right(store: RedisStore) ->
         client.delete(*keys_of(store._prefix, None, "c"))
     orphaned = await store.list(None)
     await store.create(None, "c", {})
-    gone = await store._remove(None, "nothing", b"n", 0)
+    gone = await store._remove(None, "nothing", -1, 0)
     [after] = await store.list(None)
 
     assert orphaned == ()

@@ -22,6 +22,8 @@ WRONG = [
     f"redis+cluster://:{SECRET}@host?tls=perhaps",
     f"redis+cluster://:{SECRET}@host/1",
     f"redis+sentinel://:{SECRET}@host",
+    f"redis://host?sentinel_password={SECRET}",
+    f"redis+sentinel://host?sentinel_password={SECRET}",
 ]
 
 
@@ -43,6 +45,10 @@ def test_a_wrong_url_is_refused_without_its_password(url: str) -> None:
         (f"rediss://:{SECRET}@host?ttl=60", "rediss://***@host:6379/0?ttl=60".replace("***", ":***")),
         ("redis://[::1]:7000", "redis://[::1]:7000/0"),
         (f"redis+sentinel://u:{SECRET}@a,b:7/main", "redis+sentinel://u:***@a:26379,b:7/main/0"),
+        (
+            f"redis+sentinel://a/main?sentinel_username=u&sentinel_password={SECRET}&ttl=60",
+            "redis+sentinel://a:26379/main/0?ttl=60&sentinel_username=u&sentinel_password=***",
+        ),
         (f"redis+cluster://:{SECRET}@a:1,b:2", "redis+cluster://:***@a:1,b:2"),
     ],
 )
@@ -58,8 +64,10 @@ def test_the_shown_url_hides_the_password(url: str, masked: str) -> None:
 def test_a_password_is_decoded() -> None:
     """Percent signs in user and password are read as URLs mean them."""
     address = Address.parse("redis://us%2Fer:p%40ss@host")
+    guarded = Address.parse("redis+sentinel://host/main?sentinel_username=g%2F1&sentinel_password=p%40ss")
 
     assert address.credentials() == {"username": "us/er", "password": "p@ss"}
+    assert guarded.sentinel_credentials() == {"username": "g/1", "password": "p@ss"}
 
 
 def test_certificates_are_checked_unless_told_otherwise() -> None:

@@ -221,6 +221,32 @@ async def test_a_sentinel_failover_loses_and_doubles_nothing() -> None:
 
 
 @pytest.mark.slow
+async def test_sentinels_and_servers_ask_for_passwords_of_their_own() -> None:
+    """With both passwords writers outlive the primary; a wrong or missing one is named, and not shown."""
+    sentinels = await asyncio.to_thread(Sentinels.start, password="d4ta", sentinel_password="w4tch")
+    right = sentinels.url.replace("//", "//:d4ta@") + "?sentinel_password=w4tch"
+    try:
+        for wrong in (
+            sentinels.url + "?sentinel_password=w4tch",
+            right.replace("d4ta", "wr0ng"),
+            right.replace("w4tch", "wr0ng"),
+            right.partition("?")[0],
+        ):
+            began = time.monotonic()
+            async with opened(wrong) as store:
+                with pytest.raises(StoreUnavailable, match="authentication at") as caught:
+                    await store.create(None, "c", {})
+            said = f"{caught.value!r} {caught.value.__cause__!r}"
+
+            assert time.monotonic() - began < 5.0
+            assert not any(secret in said for secret in ("d4ta", "w4tch", "wr0ng"))
+        async with opened(right) as store:
+            await survived(store, sentinels.primary, [f"c{i}" for i in range(4)])
+    finally:
+        sentinels.stop()
+
+
+@pytest.mark.slow
 async def test_a_moving_slot_keeps_its_log() -> None:
     """While a slot moves to another node of a Cluster, key by key, its conversation is written on."""
     cluster = await asyncio.to_thread(Cluster.start)

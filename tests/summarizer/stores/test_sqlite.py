@@ -1,6 +1,7 @@
 """What SQLite adds to the contract: threads, loops, forks, processes, and what a call costs."""
 
 import asyncio
+import contextlib
 import gc
 import os
 import sqlite3
@@ -14,8 +15,11 @@ import pytest
 
 from summarizer.errors import StoreConflict
 from summarizer.stores import ANY_OWNER, SQLiteStore
+from summarizer.stores.sqlite.reader import THREADS
+from summarizer.stores.sqlite.schema import connect
 from tests.summarizer.stores.contract import (
     ROOT,
+    handed_over,
     in_another_process,
     message,
     started,
@@ -60,6 +64,44 @@ async def test_waiting_appends_share_commits(path: Path) -> None:
 
     assert 1 <= len(commits) <= 20
     await store.close()
+
+
+async def test_the_ids_of_removed_events_are_kept_until_the_conversation_goes(path: Path) -> None:
+    """A repeat is known after `retain`; `erase` then leaves no row of the conversation in any table."""
+    store = SQLiteStore(path)
+    first = [message("first")]
+    for root in ("c", "d"):
+        await started(store, root=root)
+        await store.append(None, root, first)
+        await store.append(None, root, [message("second")])
+        await handed_over(store, cut=1, root=root)
+        await store.retain(None, root, before_index=1)
+    repeated = await store.append(None, "c", first)
+    await store.erase(None, "c")
+    await store.close()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        rows = {
+            table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+            for table in ("conversations", "heads", "segments", "events", "ids", "retired")
+        }
+
+    assert (repeated.first_seq, repeated.duplicate) == (1, True)
+    assert rows == {"conversations": 1, "heads": 1, "segments": 2, "events": 2, "ids": 3, "retired": 1}
+
+
+async def test_pages_are_counted_in_the_memory_setting(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer's and all readers' pages together keep within a quarter of `LONGSPLICE_CACHE_BYTES`."""
+    monkeypatch.setenv("LONGSPLICE_CACHE_BYTES", str(8 * 1024 * 1024))
+    store = SQLiteStore(path)
+    await started(store)
+    reader = connect(path, power=False, deadline_s=1, query_only=True)
+    written, read = (
+        -c.execute("PRAGMA cache_size").fetchone()[0] * 1024 for c in (connection_of(store), reader)
+    )
+    reader.close()
+    await store.close()
+
+    assert written + THREADS * read == 2 * 1024 * 1024
 
 
 async def test_a_cancelled_append_disturbs_nobody(path: Path) -> None:
