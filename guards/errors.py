@@ -4,6 +4,7 @@
     ├── UnresolvedReferenceError (ValueError)   `$vN`, an alias or a path that names nothing
     ├── InvalidArgumentsError (ValueError)      arguments that have no JSON form
     ├── UnknownCallError (LookupError)          an outcome for a call that is not open
+    ├── CallInProgressError (ValueError)        a call id that is open already
     ├── GuardLimitError (ValueError)            a value larger than the guard may hold
     └── SnapshotError (ValueError)              a snapshot that cannot be restored
 
@@ -12,9 +13,11 @@ A refused call is no error: it is a verdict. Each error leaves the guard as it w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 __all__ = [
+    "CallInProgressError",
     "GuardError",
     "GuardLimitError",
     "InvalidArgumentsError",
@@ -23,7 +26,15 @@ __all__ = [
     "UnresolvedReferenceError",
 ]
 
-_KNOWN_SHOWN = 5
+_KNOWN_SHOWN: Final = 5
+
+_WHY: Final = {
+    "unknown": "names nothing",
+    "path": "leads nowhere",
+    "malformed": "has no readable path",
+    "evicted": "is no longer held",
+    "oversize": "was too large to hold",
+}
 
 
 class GuardError(Exception):
@@ -31,20 +42,32 @@ class GuardError(Exception):
 
 
 class UnresolvedReferenceError(GuardError, ValueError):
-    """A reference, or its path, names nothing; no argument was replaced.
+    """A reference, or its path, names nothing that is held; no argument was replaced.
 
     Attributes:
         reference: The text as it stands in the arguments, such as `$v3.items[9]`.
         known: What could have been meant, the likeliest first; may be empty.
+        reason: `unknown`, `path` (the binding is held, the path leads nowhere), `malformed` (the path
+            cannot be read), `evicted` (let go to make room), `oversize` (never held, too large).
+        details: What the sentence for the model needs: where the path ended, or tool and size.
     """
 
-    def __init__(self, reference: str, known: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        reference: str,
+        known: Sequence[str] = (),
+        *,
+        reason: str = "unknown",
+        details: Mapping[str, str | int] | None = None,
+    ) -> None:
         shown = ", ".join(repr(name) for name in known[:_KNOWN_SHOWN]) or "none"
         super().__init__(
-            f"reference {reference!r} names nothing (known: {shown}); use a known one or the value"
+            f"reference {reference!r} {_WHY[reason]} (known: {shown}); use a known one or the value"
         )
         self.reference = reference
         self.known = tuple(known)
+        self.reason = reason
+        self.details: Mapping[str, str | int] = details or {}
 
 
 class InvalidArgumentsError(GuardError, ValueError):
@@ -58,6 +81,14 @@ class UnknownCallError(GuardError, LookupError):
         super().__init__(
             f"call {call_id!r} is not open; pass the call_id of the verdict, once, after the tool has run"
         )
+        self.call_id = call_id
+
+
+class CallInProgressError(GuardError, ValueError):
+    """A call began under the id of one that is still open."""
+
+    def __init__(self, call_id: str) -> None:
+        super().__init__(f"call {call_id!r} is open already; finish it with after_call, or use another id")
         self.call_id = call_id
 
 

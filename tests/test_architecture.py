@@ -74,11 +74,14 @@ COMPLEXITY = 10
 
 LARGE: dict[str, int] = {
     # Two thirds are the docstrings and signatures of the calls that users make.
-    "summarizer/session.py": 551,
+    "summarizer/session.py": 576,
 }
 """Ratchet: `path` (lines), `path::function` (lines) or `path::function complexity`, and what it has today."""
 
 BROAD_EXCEPTS: dict[str, str] = {
+    "guards/calls.py::_dumped": "`model_dump` of the caller's own class",
+    "guards/checks/permission.py::PermissionCheck._ask_hook": "the host's own hook",
+    "guards/running.py::execute": "the host's own tool",
     "summarizer/messages.py::_jsonable_object": "`model_dump` of the caller's own class",
     "summarizer/messages.py::_opaque": "`__repr__` of the caller's own class",
     "summarizer/meter/tokens.py::_guarded.length": "the caller's own tokenizer",

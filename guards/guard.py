@@ -1,0 +1,555 @@
+"""`ToolGuard`: what happens around a tool call, in which order. Synchronous, in memory, no I/O.
+
+    before_call   resolve references > replay? > checks > strictest verdict > reserve $vN
+    after_call    bind > cache > loop history > budgets > sources
+
+A step decides on what `GuardState` knows, and turns its decision into facts. The facts change the state, here
+and in any other process that is given them (`guards.facts`).
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final, Self
+
+from guards.bindings import Binding, BindingManager
+from guards.calls import Outcome, PendingCall, parse_arguments, plain
+from guards.checks.grounding import GroundingPolicy
+from guards.checks.loop import LoopPolicy
+from guards.checks.permission import Confirmation, PermissionPolicy
+from guards.errors import (
+    CallInProgressError,
+    GuardLimitError,
+    InvalidArgumentsError,
+    SnapshotError,
+    UnknownCallError,
+    UnresolvedReferenceError,
+)
+from guards.facts import Announced, Bound, Decided, Fact, Finished, Prompted, Said
+from guards.flights import Flights
+from guards.limits import Limits
+from guards.paths import compact
+from guards.previews import preview
+from guards.reading import TokenCounter, estimate_tokens
+from guards.references import Resolution, resolve, to_finding
+from guards.running import CallResult, finish, guarded, run
+from guards.state import GuardState
+from guards.steps import Steps, record_of
+from guards.tools import ToolSpec
+from guards.verdicts import Action, Verdict
+from guards.wording import Wording
+
+__all__ = ["SNAPSHOT_VERSION", "ToolGuard", "ToolStateManager"]
+
+SNAPSHOT_VERSION: Final = 1
+
+
+class ToolGuard:
+    """Guards the tool calls of one conversation or run.
+
+    A bare `ToolGuard()` has no limits, nudges and then blocks loops, warns on arguments that come from
+    nowhere, and neither confirms nor replays tools it knows nothing about. One guard belongs to one
+    conversation, never to the process, and to one thread at a time.
+
+    Args:
+        tools: Specs of the tools; a tool without one is of unknown nature.
+        limits: Budgets; `None`: no limit.
+        loop: Thresholds of the loop check.
+        grounding: What is done about arguments that come from nowhere.
+        permissions: Which calls need a person, and which are denied.
+        offload_tokens: Tokens of a result above which the model sees a preview of it; `None`: never.
+        call_deadline_s: Seconds after which an open call is closed with the outcome `unknown`.
+        shadow: Watch only: every verdict allows, its findings say what the guard would have done.
+        wording: The sentences that the model reads.
+        count_tokens: Tokens of a text; by default a fourth of its characters.
+        clock: Aware UTC now.
+        timer: Monotonic seconds, for durations.
+        on_fact: Called with each fact that changed the guard, in order.
+
+    Raises:
+        ValueError: A number out of range.
+    """
+
+    def __init__(
+        self,
+        tools: Iterable[ToolSpec] = (),
+        *,
+        limits: Limits | None = None,
+        loop: LoopPolicy | None = None,
+        grounding: GroundingPolicy | None = None,
+        permissions: PermissionPolicy | None = None,
+        offload_tokens: int | None = 4000,
+        call_deadline_s: float = 3600.0,
+        shadow: bool = False,
+        wording: Wording | None = None,
+        count_tokens: TokenCounter = estimate_tokens,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        timer: Callable[[], float] = time.monotonic,
+        on_fact: Callable[[Fact], None] | None = None,
+    ) -> None:
+        if call_deadline_s <= 0:
+            raise ValueError(f"call_deadline_s={call_deadline_s!r}: use seconds above 0")
+        self.wording = wording or Wording()
+        self.flights = Flights()
+        self._state = GuardState(
+            limits=limits or Limits(),
+            loop=loop or LoopPolicy(),
+            grounding=grounding or GroundingPolicy(),
+            permissions=permissions or PermissionPolicy(),
+            wording=self.wording,
+            clock=clock,
+        )
+        self._steps = Steps(
+            self._state,
+            tools,
+            wording=self.wording,
+            shadow=shadow,
+            clock=clock,
+            timer=timer,
+            on_fact=on_fact,
+        )
+        self._offload_tokens = offload_tokens
+        self._deadline = timedelta(seconds=call_deadline_s)
+        self._count_tokens = count_tokens
+        self._clock = clock
+        self._timer = timer
+
+    # Tools, and what was said
+
+    @property
+    def bindings(self) -> BindingManager:
+        """The results that `$vN` names."""
+        return self._state.bindings
+
+    def add_tool(self, spec: ToolSpec) -> None:
+        """Tell the guard what a tool is; a spec of the same name is replaced."""
+        self._steps.tools[spec.name] = spec
+
+    def spec_of(self, name: str) -> ToolSpec:
+        """The tool's spec; of unknown nature if nobody gave one."""
+        return self._steps.spec_of(name)
+
+    def reset_for_new_prompt(self, user_text: str | None = None, *, keep_bindings: bool = True) -> None:
+        """Start a new prompt: turn budgets and grace begin anew, and the loop check takes it as progress.
+
+        Args:
+            user_text: What the user said; its values count as sources of arguments.
+            keep_bindings: Whether `$vN` of earlier prompts stay known.
+        """
+        self._steps.commit(Prompted(user_text, keep_bindings))
+
+    def user_said(self, text: str) -> None:
+        """The user said more within the prompt: its values count as sources of arguments."""
+        self._steps.commit(Said("user", text))
+
+    def system_said(self, text: str) -> None:
+        """The system prompt, or an instruction of the host: its values count as sources of arguments."""
+        self._steps.commit(Said("system", text))
+
+    def assistant_said(self, text: str) -> Verdict:
+        """The model wrote text; the verdict says whether it says the same over and over."""
+        self._steps.commit(Said("assistant", text))
+        return self._steps.judged("", {}, [self._state.loop.examine_text()])
+
+    def announce(self, call_ids: Sequence[str], *, first: int | None = None) -> tuple[str, ...]:
+        """Number the calls of an assistant message, in the order in which it lists them.
+
+        Without it a call takes its number in `before_call`, and parallel calls are numbered as they come.
+
+        Args:
+            call_ids: Ids of the calls.
+            first: The number of the first one, where a store assigned it.
+
+        Returns:
+            Their references, such as `$v1`.
+        """
+        first = self.bindings.next_number if first is None else first
+        self._steps.commit(Announced(tuple(call_ids), first))
+        return tuple(f"$v{first + i}" for i in range(len(call_ids)))
+
+    # Around a call
+
+    def before_call(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | str | bytes | None = None,
+        call_id: str | None = None,
+        *,
+        idempotency_key: str | None = None,
+    ) -> Verdict:
+        """Say what becomes of a call.
+
+        Args:
+            name: The tool's name.
+            arguments: A mapping, or the JSON text that the model wrote.
+            call_id: The provider's id; `None` makes one.
+            idempotency_key: A call with this key runs at most once; `None`: a destructive one goes by its id.
+
+        Returns:
+            The verdict. Run the tool where `should_run`, with the verdict's arguments, and report its end to
+            `after_call`; otherwise give the model the verdict's message, or the replayed result.
+
+        Raises:
+            InvalidArgumentsError: Arguments that are no JSON object; the guard is as it was.
+            CallInProgressError: A call with this id runs here.
+        """
+        raw = parse_arguments(arguments)
+        self.close_overdue()
+        call_id = call_id or f"call_{self._state.made + 1}"
+        if call_id in self._steps.running:
+            raise CallInProgressError(call_id)
+        spec = self.spec_of(name)
+        try:
+            call = self._steps.pending(call_id, spec, raw)
+        except (UnresolvedReferenceError, GuardLimitError) as error:
+            call = self._steps.call(call_id, spec, raw, raw)
+            return self._steps.refuse(call, [to_finding(error, self.wording)])
+        return self._steps.decide(call, spec, idempotency_key)
+
+    def after_call(
+        self,
+        call_id: str,
+        *,
+        result: Any = None,
+        error: BaseException | str | None = None,
+        outcome: Outcome | None = None,
+        attempt_errors: Sequence[str] = (),
+        result_tokens: int | None = None,
+        cost_usd: Decimal | None = None,
+        aliases: Sequence[str] = (),
+    ) -> Binding | None:
+        """Take the end of a call: bind its result, keep it for replay, remember how it went.
+
+        Args:
+            call_id: The verdict's.
+            result: Anything; a JSON copy is kept. What has no JSON form is kept as `plain` documents.
+            error: The error, if the tool failed; text or the exception.
+            outcome: Where it is neither `ok` nor `error`: `timeout`, `cancelled`, `unknown`.
+            attempt_errors: Error kinds of earlier attempts of the same call.
+            result_tokens: Tokens of the result, if counted.
+            cost_usd: What the call cost, if known.
+            aliases: Further names for the result.
+
+        Returns:
+            The binding; `None` if there is no result to bind. One whose value was too large to keep says so.
+
+        Raises:
+            UnknownCallError: No such call is open: it ended already, or never began.
+        """
+        call = self._state.open.get(call_id)
+        if call is None:
+            raise UnknownCallError(call_id)
+        ended = outcome or (Outcome.OK if error is None else Outcome.ERROR)
+        bindable = ended is Outcome.OK and not (inspect.isgenerator(result) or inspect.isasyncgen(result))
+        record = replace(
+            record_of(call, ended, binding=f"v{call.number}" if bindable else None),
+            result=plain(result, lenient=True),
+            error=None if ended is Outcome.OK else _error_text(error, ended),
+            error_kind=None if ended is Outcome.OK else _error_kind(error, ended),
+            duration_s=max(0.0, self._timer() - call.started_s),
+            attempts=1 + len(attempt_errors),
+            attempt_errors=tuple(attempt_errors),
+            result_tokens=result_tokens,
+            cost_usd=cost_usd,
+        )
+        self._steps.commit(Finished(record, bindable, tuple(aliases)))
+        return self.bindings.get(record.binding) if record.binding else None
+
+    def record(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | str | None,
+        *,
+        result: Any = None,
+        error: BaseException | str | None = None,
+        call_id: str | None = None,
+        at: datetime | None = None,
+    ) -> Binding | None:
+        """Take a call that ran outside the guard, without a verdict: it is bound, cached and remembered.
+
+        `at` is when it began, `None`: now. Arguments that are no JSON are kept as none. Returns and raises as
+        `after_call`.
+        """
+        call_id = call_id or f"call_{self._state.made + 1}"
+        try:
+            raw = parse_arguments(arguments)
+        except InvalidArgumentsError:
+            raw = {}
+        if call_id not in self._state.open:
+            call = self._steps.call(call_id, self.spec_of(name), raw, raw)
+            self._steps.let(call if at is None else replace(call, started_at=at), [], None)
+        return self.after_call(call_id, result=result, error=error)
+
+    def replay_open(self, call_id: str) -> Verdict | None:
+        """End an open call with the result that an equal one has brought since; `None` if none has.
+
+        Raises:
+            UnknownCallError: No such call is open.
+        """
+        call = self._state.open.get(call_id)
+        if call is None:
+            raise UnknownCallError(call_id)
+        return self._steps.replayed(call, self.spec_of(call.name))
+
+    def close_overdue(self) -> None:
+        """Close the calls that have been open for longer than the deadline, with the outcome `unknown`."""
+        latest = self._clock() - self._deadline
+        for call in [call for call in self._state.open.values() if call.started_at <= latest]:
+            self.after_call(call.call_id, error="no result came before the deadline", outcome=Outcome.UNKNOWN)
+
+    def bind_value(
+        self, name: str, arguments: Mapping[str, Any], value: Any, *, aliases: Sequence[str] = ()
+    ) -> Binding:
+        """Bind a value by hand, as if the tool `name` had given it.
+
+        Raises:
+            InvalidArgumentsError: Arguments or value have no JSON form.
+            GuardLimitError: The value is too large; nothing was bound.
+            ValueError: An alias is no name.
+        """
+        number = self.bindings.next_number
+        self._steps.commit(
+            Bound(number, name, parse_arguments(arguments), plain(value), self._clock(), tuple(aliases))
+        )
+        bound = self.bindings.get(f"v{number}")
+        assert bound is not None
+        return bound
+
+    def resolve(self, arguments: Mapping[str, Any] | str) -> Resolution:
+        """The arguments with every reference replaced, and where each leaf came from.
+
+        Raises:
+            UnresolvedReferenceError: A reference names nothing; nothing was replaced.
+            InvalidArgumentsError: The arguments are no JSON object.
+        """
+        return resolve(parse_arguments(arguments), self.bindings)
+
+    # A person decides
+
+    @property
+    def waiting_calls(self) -> tuple[Confirmation, ...]:
+        """The calls that wait for a person, the oldest first."""
+        return self._state.permission.confirmations.waiting()
+
+    def approve(self, call_id: str, arguments: Mapping[str, Any] | None = None) -> Verdict:
+        """Let a waiting call run, with exactly the arguments that it waits with.
+
+        Args:
+            call_id: The verdict's.
+            arguments: What the person saw; another set than the one that waits is refused.
+
+        Returns:
+            The verdict to run it with; report its end to `after_call`, or hand it to `finish`.
+
+        Raises:
+            UnknownCallError: No call with this id waits.
+            InvalidArgumentsError: It waits with other arguments.
+        """
+        asked = self._state.permission.confirmations.find(call_id, arguments)
+        self._steps.commit(Decided(call_id, approved=True))
+        return self._steps.let(self._steps.resumed(asked), [], asked.idempotency_key)
+
+    def reject(self, call_id: str, reason: str = "") -> Verdict:
+        """Refuse a waiting call, and its like for the rest of the turn; the verdict's message says so.
+
+        Raises:
+            UnknownCallError: No call with this id waits.
+        """
+        call = self._steps.resumed(self._state.permission.confirmations.get(call_id))
+        self._steps.commit(Decided(call_id, approved=False, reason=reason))
+        finding = self._state.permission.examine(call, self.spec_of(call.name))
+        return self._steps.refuse(call, [finding])
+
+    # What the guard thinks now
+
+    def check_runaway(self) -> Verdict:
+        """Whether the run goes round in circles as it stands, before any further call."""
+        return self._steps.judged(
+            "",
+            {},
+            [
+                self._state.loop.check_runaway(lambda name: self.spec_of(name).loop_patience),
+                self._state.loop.examine_text(),
+            ],
+        )
+
+    def check_ungrounded_call(self, name: str, arguments: Mapping[str, Any] | str) -> Verdict:
+        """Whether the arguments come from somewhere; changes nothing and reserves nothing."""
+        raw = parse_arguments(arguments)
+        spec = self.spec_of(name)
+        try:
+            call = self._steps.pending("", spec, raw)
+        except (UnresolvedReferenceError, GuardLimitError) as error:
+            return self._steps.judged(name, raw, [to_finding(error, self.wording)])
+        return self._steps.judged(name, call.arguments, [self._state.grounding.examine(call, spec)])
+
+    @property
+    def open_calls(self) -> tuple[PendingCall, ...]:
+        """The calls that run."""
+        return tuple(self._state.open.values())
+
+    # Running tools here
+
+    async def run(
+        self,
+        tool: Callable[..., Any],
+        name: str,
+        arguments: Mapping[str, Any] | str | None = None,
+        *,
+        call_id: str | None = None,
+        retries: int = 0,
+        timeout_s: float | None = None,
+        idempotency_key: str | None = None,
+    ) -> CallResult:
+        """Resolve, replay, check, execute, bind, cache and record one call.
+
+        Args:
+            tool: The callable, sync (run in a thread) or async; called with the arguments as keywords.
+            name: The tool's name.
+            arguments: A mapping, or the JSON text that the model wrote.
+            call_id: The provider's id.
+            retries: Further attempts after a transient error, if the tool is read-only or idempotent.
+            timeout_s: Seconds for each attempt; `None`: the spec's, else no limit.
+            idempotency_key: See `before_call`.
+
+        Returns:
+            How it went; a tool's error is in it, not raised. Equal concurrent calls that may be replayed
+            run once.
+
+        Raises:
+            InvalidArgumentsError: Arguments that are no JSON object.
+        """
+        return await run(
+            self,
+            tool,
+            name,
+            arguments,
+            call_id=call_id,
+            retries=retries,
+            timeout_s=timeout_s,
+            idempotency_key=idempotency_key,
+        )
+
+    async def finish(
+        self, tool: Callable[..., Any], verdict: Verdict, *, retries: int = 0, timeout_s: float | None = None
+    ) -> CallResult:
+        """Do what a verdict says: the second half of `run`, as after `approve`."""
+        return await finish(self, tool, verdict, retries=retries, timeout_s=timeout_s)
+
+    def tool(self, function: Callable[..., Any] | None = None, /, **flags: Any) -> Callable[..., Any]:
+        """Decorate a function so that each call goes through the guard.
+
+        `@guard.tool` or `@guard.tool(read_only=True, group="discovery")`: the keywords are fields of
+        `ToolSpec`. The decorated function, sync or async as before, gives the tool's result, or the guard's
+        message as text where the call is blocked or waits for a person; the tool's own errors are raised.
+        """
+
+        def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+            spec = ToolSpec.from_function(function, **flags)
+            self.add_tool(spec)
+            return guarded(self, spec, function)
+
+        return decorate if function is None else decorate(function)
+
+    def content_of(
+        self,
+        verdict: Verdict,
+        result: Any = None,
+        error: BaseException | str | None = None,
+        binding: Binding | None = None,
+    ) -> str:
+        """The text that the model gets as the result of a call.
+
+        A message of the guard stands first. A large result is a preview with its shape and its name;
+        `read_value` pages through it.
+        """
+        body = ""
+        if error is not None:
+            body = self.wording.say("tool_failed", error=_error_text(error, Outcome.ERROR))
+        elif verdict.action is Action.REPLAY:
+            body = _text_of(verdict.result)
+        elif verdict.should_run:
+            body = self._preview(binding) or _text_of(result)
+        return "\n\n".join(part for part in (verdict.message, body) if part)
+
+    # State
+
+    def snapshot(self) -> dict[str, Any]:
+        """The guard's state as JSON, for `restore`; without policies, tools and wording."""
+        return {"v": SNAPSHOT_VERSION, **self._state.snapshot()}
+
+    @classmethod
+    def restore(cls, snapshot: Mapping[str, Any], tools: Iterable[ToolSpec] = (), **settings: Any) -> Self:
+        """A guard with the state of a snapshot. `tools` and `settings` are those of the constructor.
+
+        Raises:
+            SnapshotError: It is broken, or written by a newer longsplice.
+        """
+        guard = cls(tools, **settings)
+        guard.load(snapshot)
+        return guard
+
+    def load(self, snapshot: Mapping[str, Any]) -> None:
+        """Put the state of a snapshot in place of this guard's own.
+
+        Raises:
+            SnapshotError: It is broken, or written by a newer longsplice.
+        """
+        try:
+            version = snapshot["v"]
+            if version != SNAPSHOT_VERSION:
+                raise SnapshotError(
+                    f"snapshot version {version!r}, this longsplice reads {SNAPSHOT_VERSION}; upgrade it"
+                )
+            self._state.load(snapshot)
+            self._steps.running.clear()
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            if isinstance(error, SnapshotError):
+                raise
+            raise SnapshotError(
+                f"snapshot cannot be read ({type(error).__name__}: {error}); begin without it"
+            ) from error
+
+    def cut_off(self) -> None:
+        """Take the calls that began elsewhere and have not ended as cut off: nobody here will see them end.
+
+        To be called once a guard was rebuilt from facts; `load` does it. A destructive one then asks for a
+        person before it runs again; an end that arrives later all the same still counts.
+        """
+        self._state.ledger.cut_off()
+
+    def apply(self, fact: Fact) -> None:
+        """Change the state by a fact of a log; `on_fact` is not told."""
+        self._steps.apply(fact)
+
+    def _preview(self, binding: Binding | None) -> str | None:
+        if binding is None or binding.gone is not None or self._offload_tokens is None:
+            return None
+        above = self.spec_of(binding.tool_name).offload_tokens or self._offload_tokens
+        return preview(binding, above_tokens=above, count=self._count_tokens, wording=self.wording)
+
+
+ToolStateManager = ToolGuard
+"""`ToolGuard` under the name that users of an older library know."""
+
+
+def _error_text(error: BaseException | str | None, outcome: Outcome) -> str:
+    if error is None:
+        return outcome.value
+    if isinstance(error, str):
+        return error
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _error_kind(error: BaseException | str | None, outcome: Outcome) -> str:
+    return type(error).__name__ if isinstance(error, BaseException) else outcome.value
+
+
+def _text_of(result: Any) -> str:
+    value = plain(result, lenient=True)
+    return value if isinstance(value, str) else compact(value)
