@@ -299,10 +299,30 @@ def _add_summary(totals: defaultdict[str, int], data: Mapping[str, Any]) -> None
 
 
 _to_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_text_to_json: Final = json.encoder.encode_basestring
 
 
 def encode_event(event: Event) -> str:
     """The stored body: JSON without id, seq and cumulative tokens, which the store keeps beside it."""
+    message = event.message
+    if message is None or event.data or (text := _only_text(message)) is None:
+        return _body(event)
+    # As `_body` writes it, in half of the time: most events are a text and nothing else.
+    tokens = f',"tokens":{event.tokens}' if event.tokens else ""
+    return (
+        f'{{"v":{EVENT_SCHEMA},"kind":"{event.kind}","at":"{event.at.isoformat()}","origin":"{event.origin}"'
+        f'{tokens},"message":{{"role":"{message.role}","content":{_text_to_json(text)}}}}}'
+    )
+
+
+def _only_text(message: Message) -> str | None:
+    """The message's text, if it has nothing beside its role and that."""
+    if message.tool_calls or message.tool_call_id is not None or message.name is not None or message.extra:
+        return None
+    return message.content if isinstance(message.content, str) else None
+
+
+def _body(event: Event) -> str:
     body: dict[str, Any] = {
         "v": EVENT_SCHEMA,
         "kind": event.kind,

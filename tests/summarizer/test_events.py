@@ -115,6 +115,19 @@ def test_the_golden_file_knows_every_kind():
     assert {event.kind for event in SAMPLES.values()} == set(EventKind)
 
 
+@given(histories(), st.text())
+def test_a_plain_body_is_written_as_any_other(events, text):
+    """The short way to write a text message gives the same bytes as the long one."""
+    plain = [replace(event, message=Message("user", text)) for event in events if not event.data]
+
+    for event in (*events, *plain):
+        body = {"v": EVENT_SCHEMA, "kind": event.kind, "at": event.at.isoformat(), "origin": event.origin}
+        body |= {"tokens": event.tokens} if event.tokens else {}
+        body |= {"message": event.message.to_wire()} if event.message is not None else {}
+        body |= {"data": event.data} if event.data else {}
+        assert encode_event(event) == json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+
+
 @given(histories())
 def test_an_event_survives_its_store(events):
     """What is decoded is what was encoded; a store keeps id, seq and total beside the body."""
