@@ -59,7 +59,8 @@ named format date time number integer string list object boolean index file file
 module command method function attribute option options code status exit returned return connection
 timeout timed refused reset closed network server service client request response rate throttled
 busy temporary temporarily division divide zero encode overflow recursion depth operand positional
-keyword callable iterable subscriptable unpack undefined defined internal unexpected duplicate conflict locked same different only other
+keyword callable iterable subscriptable unpack undefined defined internal
+unexpected duplicate conflict locked same different only other
 another any all unmatched syntax parse parsing decode json line column memory disk space payment
 order user account item items id ids n x url email such as into over under before after while
 """
