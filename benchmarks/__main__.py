@@ -8,12 +8,14 @@ import platform
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 
 from .harness import Result, noise, shown
 
 NAMES = (
     "append",
     "context",
+    "policies",
     "turn",
     "sqlite_load",
     "redis_load",
@@ -21,19 +23,23 @@ NAMES = (
     "one_child",
     "resident",
     "imports",
+    "agent_runs",
+    "guard_calls",
+    "recall_speed",
 )
 
 
-async def run(name: str, *, quick: bool) -> Result:
+async def run(name: str, *, quick: bool, data: Path | None = None) -> Result:
     """Run one benchmark. `quick` shrinks it to see that it works; its figures then mean nothing."""
-    result: Result = await import_module(f".{name}", __package__).run(quick=quick)
+    given = {} if data is None else {"data": data}
+    result: Result = await import_module(f".{name}", __package__).run(quick=quick, **given)
     return result
 
 
-async def run_all(names: Sequence[str], *, quick: bool, as_json: bool) -> None:
+async def run_all(names: Sequence[str], *, quick: bool, as_json: bool, data: Path | None = None) -> None:
     """Run benchmarks one after another; each prints as soon as it is done."""
     for name in names:
-        result = await run(name, quick=quick)
+        result = await run(name, quick=quick, data=data)
         print(result.to_json() if as_json else result.to_table() + "\n", flush=True)
 
 
@@ -43,11 +49,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", choices=[[], *NAMES], metavar="name", help=", ".join(NAMES))
     parser.add_argument("--quick", action="store_true", help="see that they work; the figures mean nothing")
     parser.add_argument("--json", action="store_true", help="one line of JSON for each benchmark")
+    parser.add_argument("--data", type=Path, help="recorded runs for agent_runs: a file or a folder")
     given = parser.parse_args(arguments)
+    if given.data is not None and given.names != ["agent_runs"]:
+        parser.error(f"--data {str(given.data)!r} is read by agent_runs alone; name that, and nothing else")
     if not given.json:
         ratio = asyncio.run(noise(20 if given.quick else 300))
         print(f"Python {platform.python_version()}, {platform.machine()}, two equal ways: {shown(ratio)} x\n")
-    asyncio.run(run_all(given.names or NAMES, quick=given.quick, as_json=given.json))
+    asyncio.run(run_all(given.names or NAMES, quick=given.quick, as_json=given.json, data=given.data))
     return 0
 
 

@@ -55,11 +55,13 @@ class Result:
         name: Its name on the command line.
         figures: Its figures, in the order in which they are read.
         notes: What a reader must know: what was skipped and why.
+        lists: By title, rows to be looked at one by one; the rows of a list have the same keys.
     """
 
     name: str
     figures: Sequence[Figure]
     notes: Sequence[str] = field(default=())
+    lists: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict[str, Any])
 
     def to_dict(self) -> dict[str, Any]:
         """The result as JSON values."""
@@ -67,14 +69,15 @@ class Result:
             {"name": f.name, "value": f.value, "unit": f.unit, "target": f.target or None, "met": f.met}
             for f in self.figures
         ]
-        return {"name": self.name, "figures": figures, "notes": list(self.notes)}
+        told: dict[str, Any] = {"name": self.name, "figures": figures, "notes": list(self.notes)}
+        return told | ({"lists": {k: list(v) for k, v in self.lists.items()}} if self.lists else {})
 
     def to_json(self) -> str:
         """One line of JSON."""
         return json.dumps(self.to_dict(), separators=(",", ":"))
 
     def to_table(self) -> str:
-        """The figures in columns, the notes below."""
+        """The figures in columns, the notes below, then the lists."""
         verdicts = {True: "met", False: "MISSED", None: ""}
         rows = [("figure", "value", "unit", "target", "")]
         rows += [(f.name, shown(f.value), f.unit, f.target, verdicts[f.met]) for f in self.figures]
@@ -83,7 +86,17 @@ class Result:
         for name, value, unit, target, verdict in rows:
             cells = (name.ljust(widths[0]), value.rjust(widths[1]), unit.ljust(widths[2]))
             lines.append("  ".join((*cells, target.ljust(widths[3]), verdict)).rstrip())
-        return "\n".join([*lines, *(f"   {note}" for note in self.notes)])
+        lines += [f"   {note}" for note in self.notes]
+        for title, listed in self.lists.items():
+            lines += ["", f"-- {title}: {len(listed)}", *_columns(listed)]
+        return "\n".join(lines)
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Rows under their keys, each column as wide as its widest cell."""
+    table = [list(rows[0]), *([str(cell) for cell in row.values()] for row in rows)] if rows else []
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table]
 
 
 def shown(value: float | None) -> str:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
         UnknownCallError,
         UnresolvedReferenceError,
     )
-    from guards.flights import CacheStore, MemoryCacheStore
     from guards.guard import ToolGuard, ToolStateManager
     from guards.limits import Limits
     from guards.reading import READ_VALUE_SCHEMA, read_value
@@ -56,7 +55,6 @@ _HOME_OF = {
             "UnknownCallError",
             "UnresolvedReferenceError",
         ),
-        "flights": ("CacheStore", "MemoryCacheStore"),
         "guard": ("ToolGuard", "ToolStateManager"),
         "limits": ("Limits",),
         "reading": ("READ_VALUE_SCHEMA", "read_value"),
@@ -74,7 +72,6 @@ __all__ = [
     "Action",
     "Binding",
     "BindingManager",
-    "CacheStore",
     "CallInProgressError",
     "CallRecord",
     "CallResult",
@@ -87,7 +84,6 @@ __all__ = [
     "LeafProvenance",
     "Limits",
     "LoopPolicy",
-    "MemoryCacheStore",
     "Outcome",
     "PendingCall",
     "PermissionPolicy",

@@ -113,6 +113,7 @@ class ResultCache:
         self._bytes = 0
         self._hits = self._misses = 0
         self._latest: datetime | None = None
+        self._ageless: set[str] = set()
 
     @property
     def withdrawn(self) -> frozenset[str]:
@@ -143,6 +144,8 @@ class ResultCache:
         now = self._now()
         entry = self._entries.get(call.fingerprint)
         if entry is None or not spec.may_replay or entry.tool_name in self._withdrawn:
+            return None
+        if call.fingerprint in self._ageless:
             return None
         if entry.scope != call.scope or entry.epoch != epochs.current(call.scope):
             return None
@@ -184,25 +187,6 @@ class ResultCache:
         else:
             self._keep(record.fingerprint, _entry(record, epoch, text))
 
-    def export(self, fingerprint: str) -> str | None:
-        """The entry as JSON text, for a `guards.flights.CacheStore`; `None` if there is none."""
-        entry = self._entries.get(fingerprint)
-        return None if entry is None else json.dumps({"fingerprint": fingerprint} | entry.to_json())
-
-    def admit(self, text: str) -> None:
-        """Take over what another process exported, unless this one has a newer result.
-
-        The epochs of both must be those of one log.
-
-        Raises:
-            KeyError, TypeError, ValueError: `text` is no exported entry.
-        """
-        value = json.loads(text)
-        fingerprint, entry = str(value["fingerprint"]), _Entry.from_json(value)
-        mine = self._entries.get(fingerprint)
-        if entry.tool_name not in self._withdrawn and (mine is None or mine.epoch < entry.epoch):
-            self._keep(fingerprint, entry)
-
     def snapshot(self) -> dict[str, Any]:
         """JSON, with every result."""
         return {
@@ -223,11 +207,10 @@ class ResultCache:
         return cache
 
     def _now(self) -> datetime:
-        """The time. After a jump back no age can be told, and all entries are dropped as expired."""
+        """The time. After a jump back the age of what is here cannot be told, and counts as expired."""
         now = self._clock()
         if self._latest is not None and now < self._latest:
-            self._entries.clear()
-            self._bytes = 0
+            self._ageless = set(self._entries)
         self._latest = now
         return now
 
@@ -242,6 +225,7 @@ class ResultCache:
             self._bytes -= oldest.size
 
     def _drop(self, fingerprint: str) -> None:
+        self._ageless.discard(fingerprint)
         entry = self._entries.pop(fingerprint, None)
         if entry is not None:
             self._bytes -= entry.size

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum, StrEnum
-from pathlib import PurePath
+from functools import cache
+from json import detect_encoding
 from typing import Any, Final, cast
-from uuid import UUID
 
 from guards.errors import InvalidArgumentsError
 
@@ -35,6 +35,9 @@ __all__ = [
 
 _DEPTH: Final = 200
 """Deepest nesting of a value: a fifth of the interpreter's default recursion limit."""
+
+_SHORT: Final = 4_000
+"""Characters of a JSON text in which no integer can be too long."""
 
 
 class Outcome(StrEnum):
@@ -164,7 +167,9 @@ def fingerprint(name: str, arguments: Mapping[str, Any]) -> str:
 
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys, no spaces, and whole floats written as integers."""
-    return _encode(_whole(value))
+    text = _encode(value)
+    # A float is spelled with a point or as `1e+16`; without either there is none to make whole.
+    return _encode(_whole(value)) if "." in text or "e+" in text else text
 
 
 def parse_arguments(arguments: Mapping[str, Any] | str | bytes | None) -> dict[str, Any]:
@@ -181,7 +186,8 @@ def parse_arguments(arguments: Mapping[str, Any] | str | bytes | None) -> dict[s
         return {}
     if isinstance(arguments, str | bytes):
         try:
-            parsed = json.loads(arguments, parse_constant=_no_constant)
+            text = arguments if isinstance(arguments, str) else _as_text(arguments)
+            parsed = _decode(text)
         except (ValueError, RecursionError) as error:
             shown = repr(arguments[:80])
             raise InvalidArgumentsError(
@@ -191,12 +197,21 @@ def parse_arguments(arguments: Mapping[str, Any] | str | bytes | None) -> dict[s
             raise InvalidArgumentsError(
                 f"arguments are a JSON {type(parsed).__name__}, not an object; name each argument"
             )
-        return cast("dict[str, Any]", plain(parsed))
+        return cast("dict[str, Any]", parsed if _is_small(text) else plain(parsed))
     if not isinstance(cast("object", arguments), Mapping):
         raise InvalidArgumentsError(
             f"arguments are a {type(arguments).__name__}; pass a mapping or the JSON text of an object"
         )
     return cast("dict[str, Any]", plain(arguments))
+
+
+def _as_text(arguments: bytes) -> str:
+    return arguments.decode(detect_encoding(arguments), "surrogatepass")
+
+
+def _is_small(text: str) -> bool:
+    """Whether a JSON text is too short to hold a long integer, and too flat to be nested deeply."""
+    return len(text) < _SHORT and text.count("[") + text.count("{") <= _DEPTH
 
 
 def plain(value: Any, *, lenient: bool = False) -> Any:
@@ -292,7 +307,7 @@ def _other(value: Any, lenient: bool, above: list[int], path: str) -> Any:
         return _copy(value.value, lenient, above, path)
     if isinstance(value, int | float):
         return _number(int(value) if isinstance(value, int) else float(value), lenient, path)
-    for kinds, convert in _TEXTUAL:
+    for kinds, convert in _textual():
         if isinstance(value, kinds):
             return convert(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -316,13 +331,18 @@ def _as_bytes(value: Any) -> dict[str, str]:
     return {"$bytes": b64encode(bytes(value)).decode()}
 
 
-_TEXTUAL: Final[tuple[tuple[tuple[type, ...], Callable[[Any], Any]], ...]] = (
-    ((str,), str),
-    ((bytes, bytearray, memoryview), _as_bytes),
-    ((date, time), lambda value: value.isoformat()),
-    ((timedelta,), timedelta.total_seconds),
-    ((Decimal, UUID, PurePath), str),
-)
+@cache
+def _textual() -> tuple[tuple[tuple[type, ...], Callable[[Any], Any]], ...]:
+    from pathlib import PurePath  # These two cost a tenth of importing `guards`, and few calls need them.
+    from uuid import UUID
+
+    return (
+        ((str,), str),
+        ((bytes, bytearray, memoryview), _as_bytes),
+        ((date, time), lambda value: value.isoformat()),
+        ((timedelta,), timedelta.total_seconds),
+        ((Decimal, UUID, PurePath), str),
+    )
 
 
 def _unfit(value: Any, lenient: bool, path: str, why: str, instead: Any) -> Any:
@@ -348,6 +368,13 @@ def _no_constant(name: str) -> Any:
     raise InvalidArgumentsError(f"arguments hold {name}, which is no JSON number; use null or text")
 
 
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise InvalidArgumentsError(f"arguments hold {digits[:40]}, more than a float can; use text")
+    return number
+
+
 def _whole(value: Any) -> Any:
     """The value with whole floats as integers; the value itself where it holds none."""
     if isinstance(value, float):
@@ -360,3 +387,4 @@ def _whole(value: Any) -> Any:
 
 
 _encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
+_decode: Final = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite).decode

@@ -7,10 +7,11 @@ nothing else to go on after a restart.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, fields
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
 from typing import Any, Final, TypeVar, cast
 
 from guards.calls import CallRecord, Outcome, PendingCall
@@ -37,8 +38,9 @@ __all__ = [
 class Prompted:
     """The user gave a new prompt: turn budgets and grace begin anew, and it counts as progress."""
 
-    text: str | None
+    text: str | None = None
     keep_bindings: bool = True
+    new_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +78,12 @@ class Began:
 class Finished:
     """A call came back, or was replayed.
 
-    `bindable` is false where no JSON value can stand for the result (a generator).
+    `exact` is false where the record's result is a stand-in for what has no JSON form: such a result is bound
+    if the record names a binding, and never replayed.
     """
 
     record: CallRecord
-    bindable: bool = True
+    exact: bool = True
     aliases: tuple[str, ...] = ()
 
 
@@ -117,9 +120,9 @@ class Bound:
     number: int
     tool_name: str
     arguments: Mapping[str, Any]
-    value: Any
     at: datetime
-    aliases: tuple[str, ...] = field(default=())
+    value: Any = None
+    aliases: tuple[str, ...] = ()
 
 
 Fact = Prompted | Said | Segmented | Announced | Began | Finished | Refused | Asked | Decided | Bound
@@ -141,7 +144,7 @@ _NAMES: Final = {kind: name for name, kind in _KINDS.items()}
 
 
 def fact_to_dict(fact: Fact) -> dict[str, Any]:
-    """JSON of a fact; what equals the default is left out."""
+    """JSON of a fact; what equals the default is left out. It shares containers with the fact."""
     return {"fact": _NAMES[type(fact)], **to_dict(fact)}
 
 
@@ -153,41 +156,37 @@ def fact_from_dict(value: Mapping[str, Any]) -> Fact:
     """
     try:
         return from_dict(_KINDS[value["fact"]], value)
-    except (KeyError, TypeError, ValueError) as error:
-        name = value.get("fact")
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise SnapshotError(
-            f"fact {name!r} cannot be read ({error}); a newer longsplice may have written it"
-        ) from None
+            f"fact cannot be read ({type(error).__name__}: {error}); a newer longsplice may have written it"
+        ) from error
 
 
 def to_dict(value: PendingCall | CallRecord | Fact) -> dict[str, Any]:
-    """JSON of a call, a record or a fact, fields that are `None` or empty left out."""
+    """JSON of a call, a record or a fact; what equals the default is left out."""
     found: dict[str, Any] = {}
-    for f in fields(value):
-        item = getattr(value, f.name)
-        if item is None or item == () or (f.name in _DEFAULTED and item == _DEFAULTED[f.name]):
-            continue
-        found[f.name] = _to_json(item)
+    for name, default in _defaults(type(value)).items():
+        item = getattr(value, name)
+        if default is MISSING or item != default:
+            found[name] = _to_json(item)
     return found
 
 
 def from_dict(kind: type[_Value], value: Mapping[str, Any]) -> _Value:
-    """The inverse of `to_dict`."""
-    known = {f.name for f in fields(cast("Any", kind))}
+    """The inverse of `to_dict`.
+
+    Raises:
+        LookupError, TypeError, ValueError, AttributeError, ArithmeticError: It is none.
+    """
+    known = _defaults(kind)
     return kind(**{key: _from_json(key, item) for key, item in value.items() if key in known})
 
 
-_DEFAULTED: Final[dict[str, Any]] = {
-    "epoch": 0,
-    "turn": 0,
-    "attempts": 1,
-    "started_s": 0.0,
-    "keep_bindings": True,
-    "bindable": True,
-    "sources": {},
-    "reason": "",
-}
-"""Fields whose default is not `None` or empty, in whichever value they stand."""
+@cache
+def _defaults(kind: type) -> dict[str, Any]:
+    """The fields' defaults; `MISSING` where a value has to be given."""
+    found = {f.name: f.default for f in fields(kind)}
+    return found | {f.name: f.default_factory() for f in fields(kind) if f.default_factory is not MISSING}
 
 
 def _to_json(item: Any) -> Any:
@@ -203,16 +202,25 @@ def _to_json(item: Any) -> Any:
 
 
 def _from_json(key: str, item: Any) -> Any:
-    if key == "call":
-        return from_dict(PendingCall, item)
-    if key == "record":
-        return from_dict(CallRecord, item)
-    if key in ("at", "started_at"):
-        return datetime.fromisoformat(item)
-    if key == "outcome":
-        return Outcome(item)
-    if key == "cost_usd":
-        return Decimal(item)
-    if key in ("references", "aliases", "call_ids", "attempt_errors"):
-        return tuple(item)
-    return item
+    if item is None:
+        return None
+    reader = _READERS.get(key)
+    return item if reader is None else reader(item)
+
+
+def _aware(text: str) -> datetime:
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError(f"time {text!r} has no offset; times are aware UTC")
+    return at
+
+
+_READERS: Final[dict[str, Callable[[Any], Any]]] = {
+    "call": lambda row: from_dict(PendingCall, row),
+    "record": lambda row: from_dict(CallRecord, row),
+    "at": _aware,
+    "started_at": _aware,
+    "outcome": Outcome,
+    "cost_usd": Decimal,
+    **dict.fromkeys(("references", "aliases", "call_ids", "attempt_errors"), tuple),
+}

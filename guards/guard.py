@@ -9,19 +9,20 @@ and in any other process that is given them (`guards.facts`).
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Final, Self
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from guards.bindings import Binding, BindingManager
-from guards.calls import Outcome, PendingCall, parse_arguments, plain
+from guards.calls import CallRecord, Outcome, PendingCall, parse_arguments, plain
 from guards.checks.grounding import GroundingPolicy
 from guards.checks.loop import LoopPolicy
 from guards.checks.permission import Confirmation, PermissionPolicy
+from guards.endings import error_text, finished, outcome_of, text_of
 from guards.errors import (
     CallInProgressError,
     GuardLimitError,
@@ -30,19 +31,20 @@ from guards.errors import (
     UnknownCallError,
     UnresolvedReferenceError,
 )
-from guards.facts import Announced, Bound, Decided, Fact, Finished, Prompted, Said
-from guards.flights import Flights
+from guards.facts import Announced, Bound, Fact, Prompted, Said
 from guards.limits import Limits
-from guards.paths import compact
 from guards.previews import preview
-from guards.reading import TokenCounter, estimate_tokens
+from guards.reading import NEVER_OFFLOADED, TokenCounter, clipped, estimate_tokens
 from guards.references import Resolution, resolve, to_finding
-from guards.running import CallResult, finish, guarded, run
+from guards.running import CallResult, Memory, finish, guarded, run
 from guards.state import GuardState
-from guards.steps import Steps, record_of
+from guards.steps import Steps
 from guards.tools import ToolSpec
 from guards.verdicts import Action, Verdict
-from guards.wording import Wording
+from guards.wording import Wording, quoted
+
+if TYPE_CHECKING:
+    from guards.flights import Flights
 
 __all__ = ["SNAPSHOT_VERSION", "ToolGuard", "ToolStateManager"]
 
@@ -69,7 +71,8 @@ class ToolGuard:
         count_tokens: Tokens of a text; by default a fourth of its characters.
         clock: Aware UTC now.
         timer: Monotonic seconds, for durations.
-        on_fact: Called with each fact that changed the guard, in order.
+        on_fact: Called with each fact that changed the guard, in order. It must not raise, and not change
+            what it is given.
 
     Raises:
         ValueError: A number out of range.
@@ -91,11 +94,14 @@ class ToolGuard:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         timer: Callable[[], float] = time.monotonic,
         on_fact: Callable[[Fact], None] | None = None,
+        memory: Memory | None = None,
+        name_results: bool = False,
     ) -> None:
-        if call_deadline_s <= 0:
+        if not call_deadline_s > 0:
             raise ValueError(f"call_deadline_s={call_deadline_s!r}: use seconds above 0")
+        if offload_tokens is not None and not offload_tokens >= 0:
+            raise ValueError(f"offload_tokens={offload_tokens!r}: use 0 or more, or None for never")
         self.wording = wording or Wording()
-        self.flights = Flights()
         self._state = GuardState(
             limits=limits or Limits(),
             loop=loop or LoopPolicy(),
@@ -114,12 +120,31 @@ class ToolGuard:
             on_fact=on_fact,
         )
         self._offload_tokens = offload_tokens
-        self._deadline = timedelta(seconds=call_deadline_s)
+        self._deadline_s = call_deadline_s
         self._count_tokens = count_tokens
+        self.memory = memory
+        self._name_results = name_results
         self._clock = clock
         self._timer = timer
 
     # Tools, and what was said
+
+    @property
+    def last_finished(self) -> CallRecord | None:
+        """The call that ended last, `None` before the first."""
+        return self._steps.last_finished
+
+    @property
+    def shadow(self) -> bool:
+        """Whether the guard only watches."""
+        return self._steps.shadow
+
+    @cached_property
+    def flights(self) -> Flights:
+        """Equal calls under way."""
+        from guards.flights import Flights  # Needs asyncio, which a synchronous host spares.
+
+        return Flights()
 
     @property
     def bindings(self) -> BindingManager:
@@ -134,14 +159,17 @@ class ToolGuard:
         """The tool's spec; of unknown nature if nobody gave one."""
         return self._steps.spec_of(name)
 
-    def reset_for_new_prompt(self, user_text: str | None = None, *, keep_bindings: bool = True) -> None:
+    def reset_for_new_prompt(
+        self, user_text: str | None = None, *, keep_bindings: bool = True, new_run: bool = False
+    ) -> None:
         """Start a new prompt: turn budgets and grace begin anew, and the loop check takes it as progress.
 
         Args:
             user_text: What the user said; its values count as sources of arguments.
             keep_bindings: Whether `$vN` of earlier prompts stay known.
+            new_run: Begin the budgets of a run anew too.
         """
-        self._steps.commit(Prompted(user_text, keep_bindings))
+        self._steps.commit(Prompted(user_text, keep_bindings, new_run))
 
     def user_said(self, text: str) -> None:
         """The user said more within the prompt: its values count as sources of arguments."""
@@ -154,7 +182,7 @@ class ToolGuard:
     def assistant_said(self, text: str) -> Verdict:
         """The model wrote text; the verdict says whether it says the same over and over."""
         self._steps.commit(Said("assistant", text))
-        return self._steps.judged("", {}, [self._state.loop.examine_text()])
+        return self._steps.judged("", {}, self._state.loop.examine_text())
 
     def announce(self, call_ids: Sequence[str], *, first: int | None = None) -> tuple[str, ...]:
         """Number the calls of an assistant message, in the order in which it lists them.
@@ -167,8 +195,14 @@ class ToolGuard:
 
         Returns:
             Their references, such as `$v1`.
+
+        Raises:
+            ValueError: `first` is below a number that was given out.
         """
-        first = self.bindings.next_number if first is None else first
+        free = self.bindings.next_number
+        first = free if first is None else first
+        if first < free:
+            raise ValueError(f"first={first!r}: numbers below {free} are given out; use {free} or more")
         self._steps.commit(Announced(tuple(call_ids), first))
         return tuple(f"$v{first + i}" for i in range(len(call_ids)))
 
@@ -187,7 +221,7 @@ class ToolGuard:
         Args:
             name: The tool's name.
             arguments: A mapping, or the JSON text that the model wrote.
-            call_id: The provider's id; `None` makes one.
+            call_id: The provider's id; `None` makes one. An id may come again once its call has ended.
             idempotency_key: A call with this key runs at most once; `None`: a destructive one goes by its id.
 
         Returns:
@@ -197,10 +231,11 @@ class ToolGuard:
         Raises:
             InvalidArgumentsError: Arguments that are no JSON object; the guard is as it was.
             CallInProgressError: A call with this id runs here.
+            GuardLimitError: Ten thousand destructive calls are open; close those that never came back.
         """
         raw = parse_arguments(arguments)
         self.close_overdue()
-        call_id = call_id or f"call_{self._state.made + 1}"
+        call_id = call_id or self._new_id()
         if call_id in self._steps.running:
             raise CallInProgressError(call_id)
         spec = self.spec_of(name)
@@ -208,7 +243,7 @@ class ToolGuard:
             call = self._steps.pending(call_id, spec, raw)
         except (UnresolvedReferenceError, GuardLimitError) as error:
             call = self._steps.call(call_id, spec, raw, raw)
-            return self._steps.refuse(call, [to_finding(error, self.wording)])
+            return self._steps.unresolved(call, to_finding(error, self.wording))
         return self._steps.decide(call, spec, idempotency_key)
 
     def after_call(
@@ -229,7 +264,8 @@ class ToolGuard:
             call_id: The verdict's.
             result: Anything; a JSON copy is kept. What has no JSON form is kept as `plain` documents.
             error: The error, if the tool failed; text or the exception.
-            outcome: Where it is neither `ok` nor `error`: `timeout`, `cancelled`, `unknown`.
+            outcome: Where `error` does not tell: by itself, none is `ok`, a `TimeoutError` a `timeout`, an
+                interruption (`CancelledError`, `KeyboardInterrupt`) `cancelled`, any other `error`.
             attempt_errors: Error kinds of earlier attempts of the same call.
             result_tokens: Tokens of the result, if counted.
             cost_usd: What the call cost, if known.
@@ -240,25 +276,22 @@ class ToolGuard:
 
         Raises:
             UnknownCallError: No such call is open: it ended already, or never began.
+            ValueError: An alias is no name; the call is still open.
         """
-        call = self._state.open.get(call_id)
-        if call is None:
-            raise UnknownCallError(call_id)
-        ended = outcome or (Outcome.OK if error is None else Outcome.ERROR)
-        bindable = ended is Outcome.OK and not (inspect.isgenerator(result) or inspect.isasyncgen(result))
-        record = replace(
-            record_of(call, ended, binding=f"v{call.number}" if bindable else None),
-            result=plain(result, lenient=True),
-            error=None if ended is Outcome.OK else _error_text(error, ended),
-            error_kind=None if ended is Outcome.OK else _error_kind(error, ended),
-            duration_s=max(0.0, self._timer() - call.started_s),
-            attempts=1 + len(attempt_errors),
-            attempt_errors=tuple(attempt_errors),
+        call = self._open(call_id)
+        fact = finished(
+            call,
+            outcome_of(error) if outcome is None else outcome,
+            result=result,
+            error=error,
+            duration_s=self._steps.runs_for(call),
+            attempt_errors=attempt_errors,
             result_tokens=result_tokens,
             cost_usd=cost_usd,
+            aliases=aliases,
         )
-        self._steps.commit(Finished(record, bindable, tuple(aliases)))
-        return self.bindings.get(record.binding) if record.binding else None
+        self._steps.commit(fact)
+        return self.bindings.get(fact.record.binding) if fact.record.binding else None
 
     def record(
         self,
@@ -275,7 +308,7 @@ class ToolGuard:
         `at` is when it began, `None`: now. Arguments that are no JSON are kept as none. Returns and raises as
         `after_call`.
         """
-        call_id = call_id or f"call_{self._state.made + 1}"
+        call_id = call_id or self._new_id()
         try:
             raw = parse_arguments(arguments)
         except InvalidArgumentsError:
@@ -283,6 +316,7 @@ class ToolGuard:
         if call_id not in self._state.open:
             call = self._steps.call(call_id, self.spec_of(name), raw, raw)
             self._steps.let(call if at is None else replace(call, started_at=at), [], None)
+            self._steps.running.discard(call_id)
         return self.after_call(call_id, result=result, error=error)
 
     def replay_open(self, call_id: str) -> Verdict | None:
@@ -291,16 +325,40 @@ class ToolGuard:
         Raises:
             UnknownCallError: No such call is open.
         """
-        call = self._state.open.get(call_id)
-        if call is None:
-            raise UnknownCallError(call_id)
+        call = self._open(call_id)
         return self._steps.replayed(call, self.spec_of(call.name))
 
     def close_overdue(self) -> None:
-        """Close the calls that have been open for longer than the deadline, with the outcome `unknown`."""
-        latest = self._clock() - self._deadline
-        for call in [call for call in self._state.open.values() if call.started_at <= latest]:
-            self.after_call(call.call_id, error="no result came before the deadline", outcome=Outcome.UNKNOWN)
+        """Close the calls that have been open for longer than the deadline, with the outcome `unknown`.
+
+        `before_call` does it too. A call that began here is timed by the timer, so a clock that jumps closes
+        none of them; one that began elsewhere, by the clock.
+        """
+        overdue: list[str] = []
+        for call in self._state.open.values():
+            if self._open_s(call) >= self._deadline_s:
+                overdue.append(call.call_id)
+            elif call.call_id in self._steps.running:
+                break  # Those behind it began later.
+        for call_id in overdue:
+            self.after_call(call_id, outcome=Outcome.UNKNOWN)
+
+    def _open_s(self, call: PendingCall) -> float:
+        here = self._steps.runs_for(call)
+        return (self._clock() - call.started_at).total_seconds() if here is None else here
+
+    def _open(self, call_id: str) -> PendingCall:
+        call = self._state.open.get(call_id)
+        if call is None:
+            raise UnknownCallError(call_id)
+        return call
+
+    def _new_id(self) -> str:
+        """An id for a call that came without one; nothing else is open, or announced, under it."""
+        state, number = self._state, self._state.made + 1
+        while (call_id := f"unnamed_{number}") in state.open or call_id in state.numbers:
+            number += 1
+        return call_id
 
     def bind_value(
         self, name: str, arguments: Mapping[str, Any], value: Any, *, aliases: Sequence[str] = ()
@@ -314,7 +372,9 @@ class ToolGuard:
         """
         number = self.bindings.next_number
         self._steps.commit(
-            Bound(number, name, parse_arguments(arguments), plain(value), self._clock(), tuple(aliases))
+            Bound(
+                number, name, parse_arguments(arguments), self._clock(), plain(value), aliases=tuple(aliases)
+            )
         )
         bound = self.bindings.get(f"v{number}")
         assert bound is not None
@@ -339,20 +399,22 @@ class ToolGuard:
     def approve(self, call_id: str, arguments: Mapping[str, Any] | None = None) -> Verdict:
         """Let a waiting call run, with exactly the arguments that it waits with.
 
+        A person's word goes over budgets, loops and grounding; the call is counted all the same.
+
         Args:
             call_id: The verdict's.
             arguments: What the person saw; another set than the one that waits is refused.
 
         Returns:
-            The verdict to run it with; report its end to `after_call`, or hand it to `finish`.
+            The verdict to run it with; report its end to `after_call`, or hand it to `finish`. Where a call
+            with the same idempotency key has run since, it replays that one's result.
 
         Raises:
             UnknownCallError: No call with this id waits.
             InvalidArgumentsError: It waits with other arguments.
         """
         asked = self._state.permission.confirmations.find(call_id, arguments)
-        self._steps.commit(Decided(call_id, approved=True))
-        return self._steps.let(self._steps.resumed(asked), [], asked.idempotency_key)
+        return self._steps.approved(asked)
 
     def reject(self, call_id: str, reason: str = "") -> Verdict:
         """Refuse a waiting call, and its like for the rest of the turn; the verdict's message says so.
@@ -360,10 +422,7 @@ class ToolGuard:
         Raises:
             UnknownCallError: No call with this id waits.
         """
-        call = self._steps.resumed(self._state.permission.confirmations.get(call_id))
-        self._steps.commit(Decided(call_id, approved=False, reason=reason))
-        finding = self._state.permission.examine(call, self.spec_of(call.name))
-        return self._steps.refuse(call, [finding])
+        return self._steps.rejected(self._state.permission.confirmations.get(call_id), reason)
 
     # What the guard thinks now
 
@@ -372,10 +431,8 @@ class ToolGuard:
         return self._steps.judged(
             "",
             {},
-            [
-                self._state.loop.check_runaway(lambda name: self.spec_of(name).loop_patience),
-                self._state.loop.examine_text(),
-            ],
+            self._state.loop.check_runaway(lambda name: self.spec_of(name).loop_patience),
+            self._state.loop.examine_text(),
         )
 
     def check_ungrounded_call(self, name: str, arguments: Mapping[str, Any] | str) -> Verdict:
@@ -385,13 +442,16 @@ class ToolGuard:
         try:
             call = self._steps.pending("", spec, raw)
         except (UnresolvedReferenceError, GuardLimitError) as error:
-            return self._steps.judged(name, raw, [to_finding(error, self.wording)])
-        return self._steps.judged(name, call.arguments, [self._state.grounding.examine(call, spec)])
+            return self._steps.judged(name, raw, to_finding(error, self.wording))
+        return self._steps.judged(name, call.arguments, self._state.grounding.examine(call, spec))
 
     @property
     def open_calls(self) -> tuple[PendingCall, ...]:
-        """The calls that run."""
-        return tuple(self._state.open.values())
+        """The calls that run, in the order in which they began; copies."""
+        calls = self._state.open.values()
+        return tuple(
+            replace(c, arguments=plain(c.arguments), raw_arguments=plain(c.raw_arguments)) for c in calls
+        )
 
     # Running tools here
 
@@ -423,6 +483,8 @@ class ToolGuard:
 
         Raises:
             InvalidArgumentsError: Arguments that are no JSON object.
+            CallInProgressError: A call with this id runs here.
+            ValueError: `retries` below 0.
         """
         return await run(
             self,
@@ -447,6 +509,7 @@ class ToolGuard:
         `@guard.tool` or `@guard.tool(read_only=True, group="discovery")`: the keywords are fields of
         `ToolSpec`. The decorated function, sync or async as before, gives the tool's result, or the guard's
         message as text where the call is blocked or waits for a person; the tool's own errors are raised.
+        Arguments without a reference reach it as they were given; a replay gives its result's JSON form.
         """
 
         def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -470,11 +533,14 @@ class ToolGuard:
         """
         body = ""
         if error is not None:
-            body = self.wording.say("tool_failed", error=_error_text(error, Outcome.ERROR))
+            body = self.wording.say("tool_failed", error=error_text(error, Outcome.ERROR))
         elif verdict.action is Action.REPLAY:
-            body = _text_of(verdict.result)
+            earlier = self.bindings.get((verdict.reference or "").removeprefix("$"))
+            body = self._body(verdict.result, earlier, self.spec_of(verdict.name))
         elif verdict.should_run:
-            body = self._preview(binding) or _text_of(result)
+            body = self._body(result, binding, self.spec_of(verdict.name))
+            if self._name_results and binding is not None and binding.gone is None:
+                body += "\n\n" + self.wording.say("result_named", reference=f"${binding.id}")
         return "\n\n".join(part for part in (verdict.message, body) if part)
 
     # State
@@ -502,18 +568,17 @@ class ToolGuard:
         """
         try:
             version = snapshot["v"]
-            if version != SNAPSHOT_VERSION:
-                raise SnapshotError(
-                    f"snapshot version {version!r}, this longsplice reads {SNAPSHOT_VERSION}; upgrade it"
-                )
-            self._state.load(snapshot)
-            self._steps.running.clear()
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            if isinstance(error, SnapshotError):
-                raise
+            if version == SNAPSHOT_VERSION:
+                self._state.load(snapshot)
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise SnapshotError(
                 f"snapshot cannot be read ({type(error).__name__}: {error}); begin without it"
             ) from error
+        if version != SNAPSHOT_VERSION:
+            raise SnapshotError(
+                f"snapshot version {version!r}, this longsplice reads {SNAPSHOT_VERSION}; upgrade longsplice"
+            )
+        self._steps.running.clear()
 
     def cut_off(self) -> None:
         """Take the calls that began elsewhere and have not ended as cut off: nobody here will see them end.
@@ -527,29 +592,20 @@ class ToolGuard:
         """Change the state by a fact of a log; `on_fact` is not told."""
         self._steps.apply(fact)
 
-    def _preview(self, binding: Binding | None) -> str | None:
-        if binding is None or binding.gone is not None or self._offload_tokens is None:
-            return None
-        above = self.spec_of(binding.tool_name).offload_tokens or self._offload_tokens
-        return preview(binding, above_tokens=above, count=self._count_tokens, wording=self.wording)
+    def _body(self, result: Any, binding: Binding | None, spec: ToolSpec) -> str:
+        """The result as text: whole, or where it is large its preview, or its start if it is not kept."""
+        above = self._offload_tokens if spec.offload_tokens is None else spec.offload_tokens
+        if above is None or spec.name in NEVER_OFFLOADED:
+            return text_of(result)
+        if binding is not None and binding.gone is None:
+            shown = preview(binding, above_tokens=above, count=self._count_tokens, wording=self.wording)
+            return text_of(result) if shown is None else shown
+        text = text_of(result)
+        start = clipped(text, above, self._count_tokens)
+        if len(start) == len(text):
+            return text
+        return self.wording.say("result_cut", tool=quoted(spec.name), size=f"{len(text):,}") + "\n" + start
 
 
 ToolStateManager = ToolGuard
 """`ToolGuard` under the name that users of an older library know."""
-
-
-def _error_text(error: BaseException | str | None, outcome: Outcome) -> str:
-    if error is None:
-        return outcome.value
-    if isinstance(error, str):
-        return error
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-
-
-def _error_kind(error: BaseException | str | None, outcome: Outcome) -> str:
-    return type(error).__name__ if isinstance(error, BaseException) else outcome.value
-
-
-def _text_of(result: Any) -> str:
-    value = plain(result, lenient=True)
-    return value if isinstance(value, str) else compact(value)

@@ -186,7 +186,8 @@ class Ledger:
             self._trim()
         elif entry.standing is Standing.RUNNING:
             del self._open[record.call_id]
-            self._forget(key)
+            if entry.call_id == record.call_id:  # Else another call runs under the key.
+                self._forget(key)
 
     def cut_off(self) -> None:
         """Take what runs as `unknown`: the process that ran it is gone, or this one cannot see it end.

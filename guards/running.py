@@ -6,17 +6,17 @@ model; a cancelled one is closed in the guard and goes on as the cancellation th
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
-import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+import logging
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from guards.calls import Outcome, fingerprint
-from guards.errors import InvalidArgumentsError, UnresolvedReferenceError
+from guards.calls import CallRecord, Outcome, fingerprint, plain
+from guards.endings import outcome_of
+from guards.errors import GuardLimitError, InvalidArgumentsError, UnknownCallError, UnresolvedReferenceError
 from guards.tools import ToolSpec
 from guards.verdicts import Verdict
 
@@ -24,11 +24,12 @@ if TYPE_CHECKING:
     from guards.bindings import Binding
     from guards.guard import ToolGuard
 
-__all__ = ["CallResult", "execute", "finish", "guarded", "run", "turn_of"]
+__all__ = ["CallResult", "Memory", "execute", "finish", "guarded", "run", "turn_of"]
 
+_LOG: Final = logging.getLogger("guards.running")
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 5.0
-_TRANSIENT: Final = (ConnectionError, TimeoutError, asyncio.TimeoutError)
+_TRANSIENT: Final = (ConnectionError, TimeoutError)
 """Errors of the way, not of the call. A tool's own transient errors should derive from one of them."""
 
 
@@ -38,11 +39,13 @@ class CallResult:
 
     Attributes:
         verdict: What the guard said before it.
-        result: What the tool returned, untouched; for a replay a copy of the earlier result; else `None`.
+        result: What the tool returned, untouched; for a replay the JSON form of the earlier result; else
+            `None`.
         content: For the model: the result as text (a preview where it is large), the error, or the
             guard's message.
         error: What the tool raised, or `None`.
-        binding: The result's name, `None` if there is none.
+        binding: The result's name, `None` if there is none: it failed, is an iterator, or came after the
+            guard's deadline for the call.
     """
 
     verdict: Verdict
@@ -55,6 +58,14 @@ class CallResult:
     def ok(self) -> bool:
         """Whether there is a good result, run or replayed."""
         return self.error is None and not self.verdict.should_block
+
+
+class Memory(Protocol):
+    """What learns from finished calls; `procedural.ToolMemoryManager` is one."""
+
+    async def remember(self, call: CallRecord, /) -> object:
+        """Take a call that ran."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +90,7 @@ async def run(
     idempotency_key: str | None,
 ) -> CallResult:
     """See `ToolGuard.run`."""
+    _check(retries)
     async with turn_of(guard, name, arguments):
         verdict = guard.before_call(name, arguments, call_id, idempotency_key=idempotency_key)
         return await finish(guard, tool, verdict, retries=retries, timeout_s=timeout_s)
@@ -93,15 +105,17 @@ async def finish(
     timeout_s: float | None = None,
 ) -> CallResult:
     """Do what the verdict says: run the tool and report its end, or give the model its message."""
+    _check(retries)
     if not verdict.should_run:
         return CallResult(verdict, guard.content_of(verdict), verdict.result)
     spec = guard.spec_of(verdict.name)
     try:
         ended = await execute(tool, verdict.arguments, spec, retries=retries, timeout_s=timeout_s)
     except BaseException:
-        guard.after_call(verdict.call_id, outcome=Outcome.CANCELLED, error="cancelled")
+        _report(guard, verdict.call_id, outcome=Outcome.CANCELLED)
         raise
-    binding = guard.after_call(
+    binding = _report(
+        guard,
         verdict.call_id,
         result=ended.result,
         error=ended.error,
@@ -109,7 +123,31 @@ async def finish(
         attempt_errors=ended.attempt_errors,
     )
     content = guard.content_of(verdict, ended.result, ended.error, binding)
+    await _remember(guard, verdict.call_id)
     return CallResult(verdict, content, ended.result, ended.error, binding)
+
+
+async def _remember(guard: ToolGuard, call_id: str) -> None:
+    """Let the guard's memory learn from the call; a memory that fails costs the call nothing."""
+    record = guard.last_finished
+    if guard.memory is None or record is None or record.call_id != call_id:
+        return
+    try:
+        await guard.memory.remember(record)
+    except Exception:  # noqa: BLE001  The host's own memory.
+        _LOG.exception("memory.failed", extra={"call_id": call_id, "tool_name": record.tool_name})
+
+
+def _report(guard: ToolGuard, call_id: str, **ended: Any) -> Binding | None:
+    try:
+        return guard.after_call(call_id, **ended)
+    except UnknownCallError:
+        return None  # The deadline closed it while it ran.
+
+
+def _check(retries: int) -> None:
+    if retries < 0:
+        raise ValueError(f"retries={retries!r}: use 0 or more")
 
 
 async def execute(
@@ -133,20 +171,21 @@ async def execute(
         timeout_s: Seconds for each attempt; `None`: the spec's, else no limit.
 
     Raises:
-        ValueError: Retries below 0.
+        ValueError: `retries` below 0.
     """
-    if retries < 0:
-        raise ValueError(f"retries={retries!r}: use 0 or more")
+    import asyncio  # Costs as much as all of `guards`, and is there when this runs.
+
+    _check(retries)
     limit = timeout_s if timeout_s is not None else spec.timeout_s
     kinds: list[str] = []
     while True:
         try:
-            result = await asyncio.wait_for(_call(tool, arguments), limit)
+            async with asyncio.timeout(limit):
+                result = await _call(tool, arguments)
         except Exception as error:  # noqa: BLE001  The host's own tool.
             transient = isinstance(error, _TRANSIENT)
             if not (transient and spec.may_retry and len(kinds) < retries):
-                outcome = Outcome.TIMEOUT if isinstance(error, TimeoutError) else Outcome.ERROR
-                return Ended(None, error, outcome, tuple(kinds))
+                return Ended(None, error, outcome_of(error), tuple(kinds))
             kinds.append(type(error).__name__)
             await asyncio.sleep(_pause(len(kinds)))
         else:
@@ -171,33 +210,60 @@ def guarded(guard: ToolGuard, spec: ToolSpec, function: Callable[..., Any]) -> C
 
     @functools.wraps(function)
     async def asynchronous(*args: Any, **kwargs: Any) -> Any:
-        done = await guard.run(function, spec.name, named(args, kwargs))
+        given = named(args, kwargs)
+
+        async def as_given(**resolved: Any) -> Any:
+            return await function(**_unchanged(given, resolved))
+
+        done = await guard.run(as_given, spec.name, given)
         if done.error is not None:
             raise done.error
         return done.result if done.ok else done.content
 
     @functools.wraps(function)
     def synchronous(*args: Any, **kwargs: Any) -> Any:
-        verdict = guard.before_call(spec.name, named(args, kwargs))
+        given = named(args, kwargs)
+        verdict = guard.before_call(spec.name, given)
         if not verdict.should_run:
             return verdict.result if verdict.replayed else verdict.message
         try:
-            result = function(**verdict.arguments)
+            result = function(**_unchanged(given, verdict.arguments))
         except BaseException as error:
-            outcome = None if isinstance(error, Exception) else Outcome.CANCELLED
-            guard.after_call(verdict.call_id, error=error, outcome=outcome)
+            _report(guard, verdict.call_id, error=error)
             raise
-        guard.after_call(verdict.call_id, result=result)
+        _report(guard, verdict.call_id, result=result)
         return result
 
-    return asynchronous if inspect.iscoroutinefunction(function) else synchronous
+    return asynchronous if _is_async(function) else synchronous
+
+
+def _unchanged(given: Mapping[str, Any], resolved: dict[str, Any]) -> dict[str, Any]:
+    """The arguments, those without a reference as the caller gave them: a `Path` stays a `Path`."""
+    return {
+        key: given[key] if key in given and plain(given[key]) == value else value
+        for key, value in resolved.items()
+    }
+
+
+def _is_async(tool: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(tool) or inspect.iscoroutinefunction(type(tool).__call__)
 
 
 async def _call(tool: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
-    if inspect.iscoroutinefunction(tool) or inspect.iscoroutinefunction(getattr(tool, "__call__", None)):  # noqa: B004
-        return await cast("Awaitable[Any]", tool(**arguments))
-    result = await asyncio.to_thread(tool, **arguments)
+    import asyncio
+
+    if _is_async(tool):
+        return await tool(**arguments)
+    result = await asyncio.to_thread(_threaded, tool, arguments)
     return await result if inspect.isawaitable(result) else result
+
+
+def _threaded(tool: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+    try:
+        return tool(**arguments)
+    except StopIteration as error:
+        # No future carries it: before Python 3.12 its awaiter waits for ever.
+        raise RuntimeError("the tool raised StopIteration") from error
 
 
 @asynccontextmanager
@@ -205,12 +271,12 @@ async def turn_of(
     guard: ToolGuard, name: str, arguments: Mapping[str, Any] | str | None
 ) -> AsyncGenerator[None]:
     """Hold the turn of a call that may be replayed: an equal one waits, and finds the first one's result."""
-    if not guard.spec_of(name).may_replay:
+    if guard.shadow or not guard.spec_of(name).may_replay:
         yield
         return
     try:
         key = fingerprint(name, guard.resolve(arguments or {}).arguments)
-    except UnresolvedReferenceError:
+    except (UnresolvedReferenceError, GuardLimitError):
         yield
         return
     async with guard.flights.join(key):
@@ -219,5 +285,7 @@ async def turn_of(
 
 def _pause(attempt: int) -> float:
     """Seconds before the next attempt: doubled each time, with full jitter."""
+    import random
+
     longest = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** (attempt - 1))
     return random.uniform(0, longest)  # noqa: S311  Jitter, no secret.

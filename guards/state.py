@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from guards.bindings import BindingManager
 from guards.cache import ResultCache
-from guards.calls import CallRecord, Outcome, PendingCall
+from guards.calls import Outcome, PendingCall, plain
 from guards.checks.budget import BudgetCheck
 from guards.checks.grounding import GroundingCheck, GroundingPolicy
 from guards.checks.loop import LoopCheck, LoopPolicy
@@ -117,22 +117,26 @@ class GuardState:
     def snapshot(self) -> dict[str, Any]:
         """JSON, whole."""
         parts = {name: getattr(self, name).snapshot() for name in (*_PARTS, "epochs")}
-        waiting = {"open": [to_dict(call) for call in self.open.values()], "numbers": dict(self.numbers)}
-        return parts | waiting | {"turn": self.turn, "made": self.made}
+        calls = {"open": plain([to_dict(call) for call in self.open.values()]), "numbers": dict(self.numbers)}
+        return parts | calls | {"turn": self.turn, "made": self.made}
 
     def load(self, value: Mapping[str, Any]) -> None:
-        """Take over a snapshot.
+        """Take over a snapshot, all of it or nothing.
 
         Raises:
-            KeyError, TypeError, ValueError, AttributeError: It is none.
+            LookupError, TypeError, ValueError, AttributeError, ArithmeticError: It is none.
         """
-        for name, kind in _PARTS.items():
-            setattr(self, name, kind.restore(value[name], **self._settings[name]))
-        self.epochs = Epochs.restore(value["epochs"])
-        calls = [from_dict(PendingCall, row) for row in value["open"]]
-        self.open = {call.call_id: call for call in calls}
-        self.numbers = {str(key): int(number) for key, number in value["numbers"].items()}
-        self.turn, self.made = int(value["turn"]), int(value["made"])
+        parts = {name: kind.restore(value[name], **self._settings[name]) for name, kind in _PARTS.items()}
+        calls = [from_dict(PendingCall, row) for row in plain(value["open"])]
+        whole = parts | {
+            "epochs": Epochs.restore(value["epochs"]),
+            "open": {call.call_id: call for call in calls},
+            "numbers": {str(key): int(number) for key, number in value["numbers"].items()},
+            "turn": int(value["turn"]),
+            "made": int(value["made"]),
+        }
+        for name, part in whole.items():
+            setattr(self, name, part)
 
     # The fold, a method a fact
 
@@ -148,7 +152,10 @@ class GuardState:
     def _prompted(self, fact: Prompted) -> None:
         self.turn += 1
         self.loop.user_spoke()
-        self.budget.reset_turn()
+        if fact.new_run:
+            self.budget.reset_run()
+        else:
+            self.budget.reset_turn()
         self.grounding.reset_for_new_prompt()
         if fact.text:
             self.grounding.user_said(fact.text)
@@ -164,36 +171,42 @@ class GuardState:
             self.loop.assistant_said(fact.text)
 
     def _announced(self, fact: Announced) -> None:
-        for i, call_id in enumerate(fact.call_ids):
-            self.numbers[call_id] = fact.first + i
+        for number, call_id in enumerate(fact.call_ids, fact.first):
+            self.numbers[call_id] = number
+            self.bindings.pass_over(number)
         while len(self.numbers) > _NUMBERED:
             del self.numbers[next(iter(self.numbers))]
-        self.bindings.pass_over(fact.first + len(fact.call_ids) - 1)
 
     def _began(self, fact: Began, spec: ToolSpec) -> None:
         call = fact.call
+        key = self.ledger.key_of(call, spec, idempotency_key=fact.idempotency_key)
+        if key is not None:
+            self.ledger.begin(key, call)  # First, since a full ledger refuses.
         self.made += 1
         self.numbers.pop(call.call_id, None)
         if call.number is not None:
             self.bindings.pass_over(call.number)
         self.bindings.mark_used(call.references)
-        if spec.writes:
+        if spec.writes and not self._is_under_way(call, spec):
             self.epochs.move(call.scope)
-        key = self.ledger.key_of(call, spec, idempotency_key=fact.idempotency_key)
-        if key is not None:
-            self.ledger.begin(key, call)
         self.permission.began(call)
         self.budget.began(call, spec)
-        self.open[call.call_id] = replace(call, epoch=self.epochs.current(call.scope))
+        self.open.pop(call.call_id, None)
+        epoch = self.epochs.current(call.scope) if call.epoch >= 0 else -1
+        self.open[call.call_id] = call if epoch == call.epoch else replace(call, epoch=epoch)
+
+    def _is_under_way(self, call: PendingCall, spec: ToolSpec) -> bool:
+        """Whether an equal call runs whose result may stand for this one: no further write."""
+        return spec.may_replay and any(
+            other.fingerprint == call.fingerprint and other.call_id != call.call_id
+            for other in self.open.values()
+        )
 
     def _finished(self, fact: Finished, spec: ToolSpec) -> None:
         record = fact.record
-        call = self.open.pop(record.call_id, None)
-        self.made += call is None
-        if record.outcome is Outcome.OK and fact.bindable and record.binding is not None:
-            number = int(record.binding[1:])
+        if record.outcome is Outcome.OK and record.binding is not None and self._is_free(record.binding):
             self.bindings.bind(
-                number,
+                int(record.binding[1:]),
                 record.tool_name,
                 record.arguments,
                 record.result,
@@ -202,8 +215,20 @@ class GuardState:
                 oversize="tombstone",
                 at=record.at,
             )
-        self._remember(record, spec, self._epoch_of_result(call, spec))
+        call = self.open.pop(record.call_id, None)
+        self.made += call is None
+        self.numbers.pop(record.call_id, None)
+        epoch = None if record.outcome is Outcome.REPLAYED else self._epoch_of_result(call, spec)
+        if spec.may_replay and (record.outcome is Outcome.REPLAYED or (epoch is not None and fact.exact)):
+            self.cache.put(record, epoch or 0)
+        self.loop.observe(record)
+        self.budget.observe(record)
+        self.grounding.observe(record, spec)
         self.ledger.finish(record)
+
+    def _is_free(self, binding_id: str) -> bool:
+        """Whether no value has the name: of one call that two workers ran, the first result stands."""
+        return self.bindings.get(binding_id) is None
 
     def _epoch_of_result(self, call: PendingCall | None, spec: ToolSpec) -> int | None:
         """The epoch at which the result may be replayed; `None` if a write fell into the call.
@@ -217,13 +242,6 @@ class GuardState:
             self.epochs.move(call.scope)
         return self.epochs.current(call.scope) if undisturbed else None
 
-    def _remember(self, record: CallRecord, spec: ToolSpec, epoch: int | None) -> None:
-        if spec.may_replay and (epoch is not None or record.outcome is Outcome.REPLAYED):
-            self.cache.put(record, epoch or 0)
-        self.loop.observe(record)
-        self.budget.observe(record)
-        self.grounding.observe(record, spec)
-
     def _refused(self, fact: Refused) -> None:
         self.made += 1
         self.numbers.pop(fact.record.call_id, None)
@@ -233,7 +251,8 @@ class GuardState:
         self.permission.confirmations.decide(fact.call_id, approved=fact.approved, reason=fact.reason)
 
     def _bound(self, fact: Bound) -> None:
-        self.bindings.pass_over(fact.number)
+        if not self._is_free(f"v{fact.number}"):
+            return
         self.bindings.bind(
             fact.number, fact.tool_name, fact.arguments, fact.value, aliases=fact.aliases, at=fact.at
         )

@@ -10,7 +10,8 @@ from typing import Any, Final
 from guards.cache import Cached
 from guards.calls import CallRecord, Outcome, PendingCall, fingerprint, plain
 from guards.checks.permission import Confirmation
-from guards.facts import Asked, Began, Fact, Finished, Refused
+from guards.endings import record_of
+from guards.facts import Asked, Began, Decided, Fact, Finished, Refused
 from guards.ledger import Done
 from guards.paths import put
 from guards.reading import NEVER_OFFLOADED
@@ -20,7 +21,7 @@ from guards.tools import ToolSpec
 from guards.verdicts import Action, Finding, Verdict, strictest
 from guards.wording import Wording
 
-__all__ = ["Steps", "record_of"]
+__all__ = ["Steps"]
 
 
 class Steps:
@@ -51,24 +52,32 @@ class Steps:
         self.timer = timer
         self.on_fact = on_fact
         self.running: set[str] = set()
+        self.last_finished: CallRecord | None = None
 
     def spec_of(self, name: str) -> ToolSpec:
         """The tool's spec; of unknown nature if nobody gave one."""
         return self.tools.get(name) or ToolSpec(name, read_only=True if name in NEVER_OFFLOADED else None)
 
     def apply(self, fact: Fact) -> None:
-        """Change the state by a fact."""
+        """Change the state by a fact; a call that it is about runs elsewhere, or has ended."""
         self.state.apply(fact, self._spec_for(fact))
+        if isinstance(fact, Began):
+            self.running.discard(fact.call.call_id)
+        elif isinstance(fact, Finished):
+            self.running.discard(fact.record.call_id)
+            self.last_finished = fact.record
 
     def commit(self, fact: Fact) -> None:
         """Change the state by a fact of this guard's own, and tell the host."""
         self.apply(fact)
         if isinstance(fact, Began):
             self.running.add(fact.call.call_id)
-        elif isinstance(fact, Finished):
-            self.running.discard(fact.record.call_id)
         if self.on_fact is not None:
             self.on_fact(fact)
+
+    def runs_for(self, call: PendingCall) -> float | None:
+        """Seconds since a call began; `None` if it began elsewhere, where another timer ran."""
+        return max(0.0, self.timer() - call.started_s) if call.call_id in self.running else None
 
     def _spec_for(self, fact: Fact) -> ToolSpec:
         match fact:
@@ -112,9 +121,26 @@ class Steps:
             read_only=spec.read_only,
         )
 
-    def resumed(self, asked: Confirmation) -> PendingCall:
-        """A call that waited, begun now."""
-        return self.call(asked.call_id, self.spec_of(asked.name), asked.arguments, asked.arguments)
+    def approved(self, asked: Confirmation) -> Verdict:
+        """Let a call run that waited, unless one with its key has run since."""
+        call = self._resumed(asked)
+        key = self.state.ledger.key_of(call, self.spec_of(asked.name), idempotency_key=asked.idempotency_key)
+        known = self.state.ledger.examine(key, call, approved=True)
+        self.commit(Decided(asked.call_id, approved=True))
+        if known is None:
+            return self.let(call, [], asked.idempotency_key)
+        return self._settled(call, [known], key) or self.refuse(call, [known])
+
+    def rejected(self, asked: Confirmation, reason: str) -> Verdict:
+        """Refuse a call that waited."""
+        call = self._resumed(asked)
+        self.commit(Decided(asked.call_id, approved=False, reason=reason))
+        return self.refuse(call, [self.state.permission.examine(call, self.spec_of(asked.name))])
+
+    def _resumed(self, asked: Confirmation) -> PendingCall:
+        """A call that waited, begun now, of the turn in which it was made."""
+        call = self.call(asked.call_id, self.spec_of(asked.name), asked.arguments, asked.arguments)
+        return replace(call, turn=asked.turn)
 
     def decide(self, call: PendingCall, spec: ToolSpec, idempotency_key: str | None) -> Verdict:
         """Replay it, or let the checks say what becomes of it."""
@@ -129,14 +155,23 @@ class Steps:
         if not (self.shadow or _stands(found)) and (verdict := self.replayed(call, spec, found)):
             return verdict
         found = _found(*found, state.budget.examine(call, spec), state.grounding.examine(call, spec))
-        action = found[0].action if found and not self.shadow else Action.ALLOW
+        if self.shadow:
+            return self.let(call, found, idempotency_key)
+        action = found[0].action if found else Action.ALLOW
         if action is Action.BLOCK:
             return self.refuse(call, found)
         if action is Action.CONFIRM:
             return self._ask(call, found, idempotency_key)
-        if action is Action.REPLAY and key is not None and (done := state.ledger.earlier(key)) is not None:
-            return self._replay(call, found, done, found[0].message)
-        return self.let(self._repaired(call, spec, found), found, idempotency_key)
+        return self._settled(call, found, key) or self.let(
+            self._repaired(call, spec, found), found, idempotency_key
+        )
+
+    def _settled(self, call: PendingCall, found: Sequence[Finding], key: str | None) -> Verdict | None:
+        """Replay what ran already under the call's key, if that is what the findings ask for."""
+        if key is None or not found or found[0].action is not Action.REPLAY:
+            return None
+        done = self.state.ledger.earlier(key)
+        return None if done is None else self._replay(call, found, done, found[0].message)
 
     def replayed(self, call: PendingCall, spec: ToolSpec, found: Sequence[Finding] = ()) -> Verdict | None:
         """Replay an earlier result, if one may stand for this call."""
@@ -145,11 +180,10 @@ class Steps:
 
     def let(self, call: PendingCall, found: Sequence[Finding], idempotency_key: str | None) -> Verdict:
         """Let the call run: it gets its number."""
-        number = self.state.numbers.get(call.call_id, self.state.bindings.next_number)
+        number = self.state.numbers.get(call.call_id) or self._number_of(call.call_id)
         self.commit(Began(replace(call, number=number), idempotency_key))
-        action = Action.WARN if found and not self.shadow else Action.ALLOW
         return Verdict(
-            action,
+            found[0].action if found and not self.shadow else Action.ALLOW,
             call.call_id,
             call.name,
             plain(call.arguments),
@@ -160,29 +194,38 @@ class Steps:
             shadow=self.shadow,
         )
 
+    def _number_of(self, call_id: str) -> int:
+        """The number of a call that was not announced; begun again after a crash it keeps its own."""
+        begun = self.state.open.get(call_id)
+        number = None if begun is None else begun.number
+        return self.state.bindings.next_number if number is None else number
+
+    def unresolved(self, call: PendingCall, finding: Finding) -> Verdict:
+        """Refuse a call whose references name nothing; in shadow mode it runs as the model wrote it."""
+        return self.let(call, [finding], None) if self.shadow else self.refuse(call, [finding])
+
     def refuse(self, call: PendingCall, found: Sequence[Finding | None]) -> Verdict:
-        """Do not let it run; in shadow mode let it."""
-        verdict = self.judged(call.name, call.arguments, found, call.call_id)
-        if self.shadow:
-            return self.let(call, verdict.findings, None)
-        reason = verdict.reason_code or ""
-        self.commit(Refused(record_of(call, Outcome.REFUSED), reason))
+        """Do not let it run."""
+        verdict = self._verdict(call.name, call.arguments, found, call.call_id)
+        self.commit(Refused(record_of(call, Outcome.REFUSED), verdict.reason_code or ""))
         return verdict
 
     def _ask(self, call: PendingCall, found: Sequence[Finding], idempotency_key: str | None) -> Verdict:
-        verdict = self.judged(call.name, call.arguments, found, call.call_id)
+        verdict = self._verdict(call.name, call.arguments, found, call.call_id)
         self.commit(Asked(call, found[0].reason_code, idempotency_key))
         return verdict
 
     def _replay(
         self, call: PendingCall, found: Sequence[Finding], earlier: Cached | Done, message: str
     ) -> Verdict:
-        record = replace(
-            record_of(call, Outcome.REPLAYED, binding=earlier.binding),
+        record = record_of(
+            call,
+            Outcome.REPLAYED,
+            binding=earlier.binding,
             result=earlier.result,
             replay_of=earlier.call_id,
         )
-        self.commit(Finished(record, bindable=False))
+        self.commit(Finished(record))
         warned = _said([f for f in found if f.message != message])
         return Verdict(
             Action.REPLAY,
@@ -194,17 +237,22 @@ class Steps:
             tuple(found),
             reference=f"${earlier.binding}" if earlier.binding else None,
             replayed=earlier.call_id,
-            result=earlier.result,
+            result=plain(earlier.result),
         )
 
-    def judged(
+    def judged(self, name: str, arguments: Mapping[str, Any], *findings: Finding | None) -> Verdict:
+        """A verdict that changes nothing; in shadow mode it allows."""
+        verdict = self._verdict(name, arguments, findings)
+        return replace(verdict, action=Action.ALLOW, message="") if self.shadow else verdict
+
+    def _verdict(
         self,
         name: str,
         arguments: Mapping[str, Any],
         findings: Sequence[Finding | None],
         call_id: str = "",
     ) -> Verdict:
-        """A verdict that changes nothing: the strictest of the findings, in the words of those as strict."""
+        """The strictest of the findings, in the words of those as strict."""
         found = _found(*findings)
         top = found[0] if found else None
         stands = [f for f in found if top is not None and f.action is top.action]
@@ -231,24 +279,6 @@ class Steps:
 
 
 _NO_TOOL: Final = ToolSpec("-")
-
-
-def record_of(call: PendingCall, outcome: Outcome, *, binding: str | None = None) -> CallRecord:
-    """The record of a call that ended so; result and error are not filled in."""
-    return CallRecord(
-        call.call_id,
-        call.name,
-        call.arguments,
-        outcome,
-        call.fingerprint,
-        call.started_at,
-        attempts=0,
-        binding=binding,
-        epoch=call.epoch,
-        turn=call.turn,
-        read_only=call.read_only,
-        scope=call.scope,
-    )
 
 
 def _found(*findings: Finding | None) -> tuple[Finding, ...]:

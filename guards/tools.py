@@ -179,7 +179,9 @@ class ToolSpec:
 
 
 def _flat(value: Any) -> str:
-    return value if isinstance(value, str) else canonical_json(value)
+    if isinstance(value, str):
+        return value
+    return str(value) if type(value) is int else canonical_json(value)
 
 
 def _hint(annotations: Mapping[str, Any] | object | None, flag: str) -> bool | None:

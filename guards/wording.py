@@ -48,6 +48,7 @@ class Wording:
         "call was not run. Ask that tool for a smaller part, or write the value itself."
     )
 
+    result_named: str = "This result is {reference}: pass it on by that name instead of copying it."
     reference_too_much: str = (
         "The references of this call stand for {size} bytes, more than the {limit} that one call may "
         "carry, so it was not run. Refer to smaller parts, such as $v1.items[0]."
@@ -110,6 +111,10 @@ class Wording:
     )
 
     tool_failed: str = "The tool failed: {error}"
+    result_cut: str = (
+        "The result of {tool} is too large to show or to keep: {size} characters. Here is its start. Call "
+        "the tool for a smaller part if you need more."
+    )
 
     # --- loop ---
     loop_repeat: str = (

@@ -33,6 +33,7 @@ ROOMS = (
     "conversation",
     "gauge",
     "access",
+    "recalling",
     "tool_calls",
     "session",
     "tracking",
@@ -73,15 +74,21 @@ FUNCTION_LINES = 60
 COMPLEXITY = 10
 
 LARGE: dict[str, int] = {
-    # Two thirds are the docstrings and signatures of the calls that users make.
-    "summarizer/session.py": 576,
+    # Two thirds of these are the docstrings and signatures of the calls that users make.
+    "guards/guard.py": 611,
+    "summarizer/session.py": 633,
 }
 """Ratchet: `path` (lines), `path::function` (lines) or `path::function complexity`, and what it has today."""
 
 BROAD_EXCEPTS: dict[str, str] = {
     "guards/calls.py::_dumped": "`model_dump` of the caller's own class",
     "guards/checks/permission.py::PermissionCheck._ask_hook": "the host's own hook",
+    "guards/running.py::_remember": "the host's own memory",
     "guards/running.py::execute": "the host's own tool",
+    "summarizer/context/policies/applying.py::_checked_step": "the caller's own context policy",
+    "summarizer/memory/compressors.py::written_by": "the caller's own function",
+    "summarizer/memory/renditions.py::Renditions._compressed": "the caller's own compressor",
+    "summarizer/memory/residence.py::Residence._asked": "the caller's own eviction policy",
     "summarizer/messages.py::_jsonable_object": "`model_dump` of the caller's own class",
     "summarizer/messages.py::_opaque": "`__repr__` of the caller's own class",
     "summarizer/meter/tokens.py::_guarded.length": "the caller's own tokenizer",

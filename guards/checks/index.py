@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, cast
 
-from guards.checks.values import Number, normalize, numbers_in
+from guards.checks.values import Number, bare, normalize, numbers_in
 from guards.paths import member_path, opened
 
 __all__ = ["BITS", "Document", "Hit", "Shelf", "step"]
@@ -27,6 +27,7 @@ _LOOKS: Final = 64
 _RECENT: Final = 16
 _NEEDLE: Final = 4_000
 """Characters of a searched value whose words are used; all of it is compared."""
+_BARE: Final = 8_000
 _DEPTH: Final = 250
 """Deepest nesting that is read, text that holds JSON included; deeper leaves are left out."""
 BITS: Final = 1_300
@@ -52,6 +53,7 @@ class Document:
         paths: The path of each leaf, in the order of the lines.
         leaves: Each leaf itself.
         source: What was said, as it came.
+        bare: What `bare_leaves` gave; `None` before it is asked for.
     """
 
     origin: str
@@ -60,6 +62,7 @@ class Document:
     text: str
     paths: list[str]
     leaves: list[Any]
+    bare: list[str] | None = None
 
     @classmethod
     def of(cls, origin: str, value: Any, ref: str | None, limit: int) -> tuple[Document, bool]:
@@ -75,6 +78,12 @@ class Document:
             text = text.lower()
         whole = flat.left >= 0 and len(text) <= limit
         return cls(origin, ref, value, text[:limit], flat.paths, flat.leaves), whole
+
+    def bare_leaves(self) -> list[str]:
+        """Letters and digits of the first leaves, in the first 8,000 characters; the work is done once."""
+        if self.bare is None:
+            self.bare = bare(self.text[:_BARE]).split("\n")[: len(self.leaves)]
+        return self.bare
 
     def where(self, line: int) -> str | None:
         """How to name the leaf on a line: a reference into a binding, else the document."""

@@ -15,10 +15,10 @@ from itertools import chain, islice
 from typing import Any, Final, Literal, NamedTuple, Self, cast
 
 from guards.checks.arithmetic import Operand, columns, derive, slack
-from guards.checks.index import BITS, Document, Hit, Shelf, step
+from guards.checks.index import BITS, Document, Hit, Shelf
+from guards.checks.meant import likely
 from guards.checks.values import (
     Number,
-    alike,
     amounts,
     code_spellings,
     date_of,
@@ -82,7 +82,7 @@ _TOLERANCE: Final = 1e-6
 _BINDINGS: Final = 10_000
 """Ids of bindings that are remembered, so that none is indexed twice."""
 _LEAVES: Final = 256
-"""Leaves of recent documents that are looked through for operands and for likely references."""
+"""Leaves of recent documents that are looked through for operands."""
 _DOCUMENTS: Final = 6
 _TEXT: Final = 4_000
 """Documents, and characters of each, that arithmetic takes its operands from."""
@@ -99,6 +99,14 @@ _KEPT: Final = 256_000
 """Characters of tool results that a snapshot carries at most."""
 _DAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _RELATIVE: Final = (("today", 0), ("tonight", 0), ("tomorrow", 1), ("yesterday", -1))
+_APART: Final = (
+    (1, ("one day", "a day", "1 day", "day after", "day before", "day later", "next day", "previous day")),
+    (2, ("two days", "2 days")),
+    (3, ("three days", "3 days")),
+    (7, ("one week", "a week", "1 week", "week later", "next week", "7 days")),
+    (14, ("two weeks", "2 weeks", "14 days")),
+)
+"""Days between a day that was said and one that is meant, and the words that ask for it."""
 
 
 class Sources:
@@ -265,6 +273,10 @@ class Sources:
                 continue
             if days is None or self._variant([(day - timedelta(days)).isoformat()]):
                 return Provenance(Kind.ARITHMETIC, word)
+        for days, words in _APART:
+            beside = [(day + step).isoformat() for step in (timedelta(-days), timedelta(days))]
+            if self._variant(beside) and any(next(self._said.hits(said), None) for said in words):
+                return Provenance(Kind.ARITHMETIC, f"{days} days from a day that was said")
         return None
 
     def _phrase(self, text: str) -> Provenance | None:
@@ -314,20 +326,8 @@ class Sources:
         Returns:
             Those with nearly the same value, and those whose field has the parameter's name; three each.
         """
-        near: list[str] = []
-        named: list[str] = []
-        endings = (step(name), step(name + "s"))
-        left = _LEAVES
-        for document in reversed(self._results.recent):
-            if document.origin != "binding":
-                continue
-            for line, leaf in enumerate(document.leaves[: max(0, left)]):
-                if alike(value, leaf):
-                    near.append(document.where(line) or "")
-                elif _LAST_INDEX.sub("", document.paths[line]).endswith(endings):
-                    named.append(document.where(line) or "")
-            left -= len(document.leaves)
-        return near[:3], named[:3]
+        newest = reversed(self._results.recent)
+        return likely(value, name, (document for document in newest if document.origin == "binding"))
 
     def snapshot(self) -> dict[str, Any]:
         """JSON: what users and the system said, and the newest results within 256,000 characters."""
@@ -358,7 +358,6 @@ class Sources:
 
 _JSON: Final = {True: "true", False: "false", None: "null"}
 _HOST: Final = re.compile(r"https?://(?:www\.)?([^/?#\s:]+)", re.IGNORECASE).match
-_LAST_INDEX: Final = re.compile(r"(?:\[\d+\])+$")
 _YEAR: Final = re.compile(r"(?:st|nd|rd|th)?,?\s+(\d{4})\b").match
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "Number",
     "alike",
     "amounts",
+    "bare",
     "code_spellings",
     "date_of",
     "date_spellings",
@@ -325,7 +326,7 @@ def alike(left: Any, right: Any) -> bool:
     """
     if isinstance(left, bool) or isinstance(right, bool) or left is None or right is None:
         return False
-    a, b = (_PUNCTUATION.sub("", normalize(str(value)[:80])) for value in (left, right))
+    a, b = (bare(normalize(str(value)[:80]).replace("\n", "")) for value in (left, right))
     if a == b:
         return bool(a)
     size, shorter = max(len(a), len(b)), min(len(a), len(b))
@@ -333,11 +334,17 @@ def alike(left: Any, right: Any) -> bool:
     if size < 3 or size - shorter > allowed:
         return False
     head = next((i for i in range(shorter) if a[i] != b[i]), shorter)
-    tail = next((i for i in range(shorter - head) if a[-1 - i] != b[-1 - i]), shorter - head)
-    return size - head - tail <= allowed
+    tail = size - head - allowed
+    return tail <= 0 or a[-tail:] == b[-tail:]
 
 
-_PUNCTUATION: Final = re.compile(r"[\W_]+")
+def bare(text: str) -> str:
+    """The letters and digits of each line of a normalized text."""
+    return text.translate(_BARE) if text.isascii() else _PUNCTUATION.sub("", text)
+
+
+_BARE: Final = {code: None for code in range(128) if not chr(code).isalnum() and chr(code) != "\n"}
+_PUNCTUATION: Final = re.compile(r"(?:[^\w\n]|_)+")
 _QUOTES: Final = {'"': '"', "'": "'", "`": "`", "“": "”", "«": "»"}
 
 

@@ -212,6 +212,27 @@ def test_json_text_nested_beyond_reason_is_read_in_part():
     assert kinds(sources, "W-1", "deep", 10**5_000) == ["tool", "unknown", "unknown"]
 
 
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [
+        ("delay it by one day", {"2024-05-17", "2024-05-19"}),
+        ("the day after, please", {"2024-05-17", "2024-05-19"}),
+        ("two days earlier", {"2024-05-16", "2024-05-20"}),
+        ("a week later", {"2024-05-11", "2024-05-25"}),
+        ("as soon as you can", set()),
+        ("someday after work", set()),
+    ],
+)
+def test_a_day_may_be_so_many_days_from_one_that_was_said(asked, meant):
+    """A day that follows from another by words such as "a day later" is computed; without them it is not."""
+    sources = Sources()
+    sources.add("binding", {"date": "2024-05-18"}, "v1")
+    sources.add("user", asked)
+
+    days = [f"2024-05-{day:02}" for day in range(4, 32) if day != 18]
+    assert meant == {day for day in days if sources.find(day).grounded}
+
+
 def test_a_snapshot_restores_every_answer():
     """Sources that went through JSON answer as before."""
     sources = Sources()

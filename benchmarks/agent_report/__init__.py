@@ -1,0 +1,1 @@
+"""What the guard and the memory would have said about recorded agent runs."""
