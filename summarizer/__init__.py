@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .messages import Message, ToolCall
     from .meter import Usage, count_tokens
     from .policy import Policy
+    from .recall import RECALL_SCHEMA, RecallHit
     from .segmentation import SegmentationOutcome, settle
     from .session import SessionManager
     from .stats import SessionStats
@@ -81,6 +82,7 @@ _HOMES: Final = {
     "messages": ("Message", "ToolCall"),
     "meter": ("Usage", "count_tokens"),
     "policy": ("Policy",),
+    "recall": ("RECALL_SCHEMA", "RecallHit"),
     "segmentation": ("SegmentationOutcome", "settle"),
     "session": ("SessionManager",),
     "stats": ("SessionStats",),
@@ -99,6 +101,7 @@ _HOME_OF: Final = {name: module for module, names in _HOMES.items() for name in 
 
 __all__ = [
     "ANY_OWNER",
+    "RECALL_SCHEMA",
     "Context",
     "Entry",
     "EntryKind",
@@ -114,6 +117,7 @@ __all__ = [
     "OrphanToolResult",
     "PartialBatch",
     "Policy",
+    "RecallHit",
     "SchemaTooNew",
     "SegmentationOutcome",
     "SessionErased",

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from . import config
 from .context import Context, Frame, build_context
+from .context.policies import Policies, build_with_policies
 from .conversation import Conversation
 from .meter import (
     TokenCounter,
@@ -133,21 +134,35 @@ class Gauge:
 
     def request(self, conversation: Conversation, budget: int | None) -> Context:
         """The request for the conversation's newest state."""
-        settings, head = conversation.settings, conversation.head
-        frame = Frame(
+        return build_context(
+            conversation.events,
+            session_id=conversation.head.session_id,
+            frame=self._frame(conversation),
+            budget=budget,
+            ratio=self.ratio_of(conversation),
+            count=counter_of(conversation).count,
+        )
+
+    async def request_by(self, policies: Policies, conversation: Conversation, budget: int | None) -> Context:
+        """The request for the conversation's state as it is now, by what the policies show of it."""
+        return await build_with_policies(
+            tuple(conversation.events),  # A policy may wait, and the list grows meanwhile.
+            session_id=conversation.head.session_id,
+            frame=self._frame(conversation),
+            policies=policies,
+            budget=budget,
+            ratio=self.ratio_of(conversation),
+            count=counter_of(conversation).count,
+        )
+
+    def _frame(self, conversation: Conversation) -> Frame:
+        settings = conversation.settings
+        return Frame(
             system_prompt=settings["system_prompt"],
             system_tokens=settings["system_tokens"],
             tools_tokens=self.tools_tokens,
             seed=seed_of(conversation.summary),
-            seed_tokens=head.seed_tokens,
-        )
-        return build_context(
-            conversation.events,
-            session_id=head.session_id,
-            frame=frame,
-            budget=budget,
-            ratio=self.ratio_of(conversation),
-            count=counter_of(conversation).count,
+            seed_tokens=conversation.head.seed_tokens,
         )
 
     def first_request(self, session_id: str, system_prompt: str | None, budget: int | None) -> Context:

@@ -5,20 +5,25 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from . import config
 from .access import Access, Founding
 from .context import Context
+from .context.policies import Policies
 from .conversation import Conversation
 from .errors import InvalidSetting, OrphanToolResult, SessionNotFound, StoreError
 from .events import Event, Origin, batch_effects, keyed_ids
 from .gauge import Gauge, counter_of, given_policy
 from .messages import Message, jsonable, result_text
 from .policy import Policy, Trigger
+from .recall import RecallHit
+from .recalling import Recaller
 from .recording import Answer, Recorder, is_long, read_answer, report_of, role_of, row_of
 from .segmentation import Segmentation, SegmentationOutcome, flights, segment_at_hard_limit
 from .stats import SessionStats, stats_of
@@ -115,16 +120,21 @@ class SessionManager:
         self._inline = segmentation == "inline"
         self._schemas = tuple(tools or ())
         self._tools: SessionTools | None = None
+        self._entered = ExitStack()
 
     def __repr__(self) -> str:
         return f"SessionManager({self.session_id!r}, owner={self.owner!r})"
 
     async def __aenter__(self) -> Self:
+        from .tool_calls.current import session_state
+
+        self._entered.enter_context(session_state(lambda: self.tools))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._entered.close()
         await self.settle()
 
     # Which conversation it is
@@ -240,7 +250,7 @@ class SessionManager:
         idempotency_key: str | None = None,
         **metadata: Any,
     ) -> str:
-        """Record a tool call and its outcome as one unit.
+        """Record a tool call and its outcome as one unit; `tools` learns from it, guard and memory both.
 
         Args:
             tool_name: The tool.
@@ -259,20 +269,21 @@ class SessionManager:
         if tool_call_id is not None:
             await self._check_open(tool_call_id, idempotency_key)
         is_json = result is not None and not isinstance(result, str)
-        arguments, result = (None if value is None else result_text(value) for value in (arguments, result))
-        return await self._write(
-            lambda recorder, _: recorder.tool(
-                tool_name,
-                arguments,
-                result=result,
-                error=error,
-                tool_call_id=tool_call_id,
-                metadata=metadata,
-                is_json=is_json,
-            ),
-            idempotency_key,
-            texts=[Message("tool", str(text or "")) for text in (arguments, result, error)],
-        )
+        given, told = (None if value is None else result_text(value) for value in (arguments, result))
+        async with self.tools.used(tool_name, arguments, result, error, tool_call_id or idempotency_key):
+            return await self._write(
+                lambda recorder, _: recorder.tool(
+                    tool_name,
+                    given,
+                    result=told,
+                    error=error,
+                    tool_call_id=tool_call_id,
+                    metadata=metadata,
+                    is_json=is_json,
+                ),
+                idempotency_key,
+                texts=[Message("tool", str(text or "")) for text in (given, told, error)],
+            )
 
     async def record(
         self,
@@ -332,16 +343,23 @@ class SessionManager:
 
     # Reading
 
-    async def get_messages_for_llm(self, max_tokens: int | None = None) -> list[dict[str, Any]]:
+    async def get_messages_for_llm(
+        self, max_tokens: int | None = None, *, recall: bool = False, policies: Policies | None = None
+    ) -> list[dict[str, Any]]:
         """The messages to send: system prompt, seed, open segment, within the budget. See `context`."""
-        return (await self.context(max_tokens)).messages
+        return (await self.context(max_tokens, recall=recall, policies=policies)).messages
 
-    async def context(self, max_tokens: int | None = None) -> Context:
+    async def context(
+        self, max_tokens: int | None = None, *, recall: bool = False, policies: Policies | None = None
+    ) -> Context:
         """What the model would be sent now, with a report of its tokens and of what was left out.
 
         Args:
             max_tokens: Most tokens as the model counts them. `None`: the window of `model`
                 less its reply, or no limit where no model or window is known.
+            recall: Whether a record at the end, sent and not recorded, brings back what bears on the
+                newest question and is not shown; 1,000 tokens are kept for it, at most a quarter of all.
+            policies: What of the open segment is shown, within `max_tokens`: see `context.policies`.
 
         Raises:
             SessionNotFound: The id does not exist; reading creates nothing.
@@ -356,13 +374,40 @@ class SessionManager:
             return self._gauge.first_request(self.session_id, access.system_prompt, budget)
         conversation = await access.current()
         budget = self._gauge.window_budget(conversation) if max_tokens is None else max_tokens
-        built = conversation.view(
-            (budget, self._gauge.model, self._gauge.tools_tokens),
-            lambda: self._gauge.request(conversation, budget),
-        )
+        view = partial(self._view, policies)
+        if recall:
+            built = await Recaller(access).context(conversation, budget, view)
+        else:
+            built = await view(conversation, budget)
         return replace(
             built, messages=[_copied(message) for message in built.messages], parts=dict(built.parts)
         )
+
+    async def recall(
+        self, query: str, limit: int = 5, max_tokens: int | None = None
+    ) -> tuple[RecallHit, ...]:
+        """The passages of the whole conversation that answer a query best, best first.
+
+        Args:
+            query: Any text. What stands in quotation marks or backticks is sought word for word.
+            limit: Most hits, in [1, 100].
+            max_tokens: Most content tokens of the hits, neighbours included.
+
+        Raises:
+            InvalidSetting: A limit out of range, or a Python whose SQLite lacks FTS5.
+            SessionNotFound: The id does not exist, or was erased.
+            StoreError: The store failed.
+
+        Cost: the first call indexes what the log holds, later ones what is new; see `docs/recall.md`.
+        """
+        return await Recaller(self._access).search(query, limit, max_tokens)
+
+    async def handle_recall(self, arguments: Mapping[str, Any] | str, *, max_tokens: int = 2000) -> str:
+        """Answer a model's call of the tool `RECALL_SCHEMA`: records as data, within `max_tokens`.
+
+        Wrong arguments are answered with what to do, not raised.
+        """
+        return await Recaller(self._access).handle(arguments, max_tokens)
 
     async def get_conversation(self, include_all_segments: bool = True) -> list[dict[str, Any]]:
         """The messages as they were recorded, oldest first, each in wire shape with `seq` and `at`.
@@ -435,7 +480,9 @@ class SessionManager:
         return outcome
 
     async def settle(self) -> None:
-        """Wait until this conversation has no background segmentation under way in this process."""
+        """Wait until this conversation has nothing under way in this process, and nothing left to write."""
+        if self._tools is not None:
+            await self._tools.settle()
         await flights.settle(self._key)
         if (seen := self._access.seen) is not None:
             self._access.session_id = seen.head.session_id
@@ -545,6 +592,16 @@ class SessionManager:
         except StoreError as error:
             # The message is durable and the segmentation stays due: the next call goes on with it.
             log.warning("segment.failed", session_id=conversation.head.session_id, error=type(error).__name__)
+
+    async def _view(
+        self, policies: Policies | None, conversation: Conversation, budget: int | None
+    ) -> Context:
+        if policies is not None:
+            return await self._gauge.request_by(policies, conversation, budget)
+        return conversation.view(
+            (budget, self._gauge.model, self._gauge.tools_tokens),
+            lambda: self._gauge.request(conversation, budget),
+        )
 
     def _job(self, conversation: Conversation) -> Segmentation:
         policy = self._gauge.policy_of(conversation)

@@ -13,7 +13,17 @@ from typing import Any, Final, cast
 from .events import Event, EventKind
 from .messages import Message
 
-__all__ = ["Cut", "Pairing", "answerable", "is_running", "left_open", "open_calls", "pair_calls", "safe_cuts"]
+__all__ = [
+    "Cut",
+    "Pairing",
+    "answerable",
+    "is_reasoning",
+    "is_running",
+    "left_open",
+    "open_calls",
+    "pair_calls",
+    "safe_cuts",
+]
 
 Rule = Callable[[Sequence[Event]], set[int]]
 
@@ -147,12 +157,22 @@ def is_running(events: Sequence[Event], after_seq: int) -> Event | None:
     return None
 
 
+def is_reasoning(message: Message) -> bool:
+    """Whether a message is nothing but reasoning, which belongs to the message that follows it."""
+    return (
+        message.role == "assistant"
+        and not message.content
+        and not any(_calls(message))
+        and any(message.extra.get(key) for key in _REASONING)
+    )
+
+
 def _calls(message: Message) -> Iterator[str]:
     for call in message.tool_calls:
         yield call.id
     legacy = message.extra.get("function_call")
     # Some servers repeat a tool call in the older field; it is one call, and answered once.
-    if isinstance(legacy, Mapping) and not message.tool_calls:
+    if legacy is not None and not message.tool_calls and isinstance(legacy, Mapping):
         yield f"function:{cast('Mapping[str, Any]', legacy).get('name')}"
 
 
@@ -192,15 +212,7 @@ def _within_pairs(events: Sequence[Event], overtaken_before: int) -> set[int]:
 
 def _after_reasoning(events: Sequence[Event]) -> set[int]:
     """Reasoning that came as a message of its own stays with the message that follows it."""
-    return {
-        i
-        for i, event in enumerate(events)
-        if (m := event.message) is not None
-        and m.role == "assistant"
-        and not m.content
-        and not any(_calls(m))
-        and any(m.extra.get(key) for key in _REASONING)
-    }
+    return {i for i, event in enumerate(events) if event.message is not None and is_reasoning(event.message)}
 
 
 def _after_question(events: Sequence[Event]) -> set[int]:

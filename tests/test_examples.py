@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from summarizer import SessionManager, get_session_stats, open_store
-from summarizer.testing import LoopbackServer
+from summarizer import SessionManager, ToolCall, get_session_stats, open_store
+from summarizer.testing import LoopbackServer, Reply
 from tests import redis_servers
 
 ROOT = Path(__file__).parent.parent
@@ -93,6 +93,72 @@ async def test_custom_summarizers_are_adopted_or_replaced(tmp_path: Path) -> Non
     assert "== first_sentences: written by custom" in printed
     assert "== NewestMachine: written by custom" in printed
     assert "== broken: written by extractive" in printed
+
+
+@pytest.mark.slow
+def test_the_plain_loop_passes_results_on_by_name(tmp_path: Path) -> None:
+    """A large result reaches two tools whole, by a name of a few characters; a wrong path is corrected."""
+    printed = run("openai_loop.py", folder=tmp_path, NO_PROXY="127.0.0.1")
+
+    assert [line for line in printed.splitlines() if not line.startswith("  ")] == [
+        "find_customer: allow, 28 characters written, 28 received",
+        "list_orders: block, 34 characters written, 34 received",
+        "list_orders: allow, 25 characters written, 25 received",
+        "sum_prices: allow, 17 characters written, 26922 received",
+        "send_mail: allow, 74 characters written, 26980 received",
+        "answer: I mailed you the list. Your 500 orders cost 129750 together.",
+    ]
+    assert '"$v1.customer_id" leads nowhere' in printed
+
+
+@pytest.mark.slow
+def test_the_plain_loop_speaks_to_an_endpoint(tmp_path: Path) -> None:
+    """With `--base-url` the tools are sent, and what the guard says of a call goes back as its result."""
+    call = ToolCall("call_1", "find_customer", '{"email": "$v7"}')
+    with LoopbackServer([Reply(tool_calls=(call,)), Reply("Sorry.")]) as server:
+        printed = run(
+            *("openai_loop.py", "--base-url", server.openai_url), folder=tmp_path, NO_PROXY="127.0.0.1"
+        )
+
+    sent = [request.body for request in server.requests]
+    assert [tool["function"]["name"] for tool in sent[0]["tools"]][-1] == "read_value"
+    assert sent[1]["messages"][-1]["content"].startswith('"$v7" names no result, so the call was not run.')
+    assert printed.splitlines()[-1] == "answer: Sorry."
+
+
+def test_a_nudge_ends_the_loop(tmp_path: Path) -> None:
+    """Unguarded, the agent uses up its rounds; nudged before its fourth equal call, it finds the answer."""
+    printed = run("loop_nudge.py", folder=tmp_path)
+    unguarded, guarded = printed.split("with it:\n")
+
+    assert "no answer after 40 calls" in unguarded
+    assert "call 4, warn:" in guarded
+    assert "answer after 5 calls: The 24th is full." in guarded
+
+
+def test_a_confirmation_outlives_the_process(tmp_path: Path) -> None:
+    """The call waits over two processes; approved in a third, it runs once, with its own arguments."""
+    asked = run("confirmation.py", folder=tmp_path)
+    waiting = run("confirmation.py", folder=tmp_path)
+    approved = run("confirmation.py", "--approve", folder=tmp_path)
+    again = run("confirmation.py", "--approve", folder=tmp_path)
+
+    assert asked.endswith("buckets: backups-2024, backups-2025\n")
+    assert 'delete_bucket({"bucket": "backups-2025"})\nsay --approve or --reject' in waiting
+    assert waiting.endswith("buckets: backups-2024, backups-2025\n")
+    assert 'ran delete_bucket: {"deleted":"backups-2025","left":["backups-2024"]}' in approved
+    assert "ran delete_bucket" not in again
+    assert again.endswith("buckets: backups-2024\n")
+
+
+def test_a_rejection_is_told_to_the_agent(tmp_path: Path) -> None:
+    """Rejected, the call never runs, and its result says so with the person's reason."""
+    run("confirmation.py", folder=tmp_path)
+    printed = run("confirmation.py", "--reject", "not on a Friday", folder=tmp_path)
+
+    assert "agent: This came of it: Not run: a person rejected this call" in printed
+    assert '"not on a Friday"' in printed
+    assert printed.endswith("buckets: backups-2024, backups-2025\n")
 
 
 @contextlib.contextmanager

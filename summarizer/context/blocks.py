@@ -39,6 +39,7 @@ class Block:
         first_seq: Seq of its first event.
         last_seq: Seq of its last event.
         opens_turn: It is a user message.
+        seqs: Of each message the seq of its event, 0 for a stand-in.
     """
 
     messages: tuple[dict[str, Any], ...]
@@ -46,6 +47,7 @@ class Block:
     first_seq: int
     last_seq: int
     opens_turn: bool
+    seqs: tuple[int, ...]
 
 
 def arrange(events: Sequence[Event]) -> list[Block]:
@@ -66,7 +68,14 @@ def arrange(events: Sequence[Event]) -> list[Block]:
             opens = message.role == "user"
             event = events[i]
             blocks.append(
-                Block((_sendable(message),), event.tokens + MESSAGE_FRAME, event.seq, event.seq, opens)
+                Block(
+                    (_sendable(message),),
+                    event.tokens + MESSAGE_FRAME,
+                    event.seq,
+                    event.seq,
+                    opens,
+                    (event.seq,),
+                )
             )
     return blocks
 
@@ -96,7 +105,7 @@ def _round(
 ) -> Block:
     found = pairing.results[i]
     stand_in = PENDING if _first_after(users, i) is None else INTERRUPTED
-    messages, tokens, last = [_sendable(message)], events[i].tokens + MESSAGE_FRAME, events[i].seq
+    messages, tokens, seqs = [_sendable(message)], events[i].tokens + MESSAGE_FRAME, [events[i].seq]
     keys = [call.id for call in message.tool_calls] or [*found, *pairing.open.get(i, ())]
     for key in dict.fromkeys(keys):
         j = found.get(key)
@@ -104,11 +113,12 @@ def _round(
         if result is not None and j is not None:
             messages.append(_sendable(result))
             tokens += events[j].tokens + MESSAGE_FRAME
-            last = max(last, events[j].seq)
+            seqs.append(events[j].seq)
         else:
             messages.append(_stand_in(key, stand_in))
+            seqs.append(0)
             tokens += _STAND_IN_TOKENS + MESSAGE_FRAME + (0 if message.tool_calls else _most_tokens(key))
-    return Block(tuple(messages), tokens, events[i].seq, last, opens_turn=False)
+    return Block(tuple(messages), tokens, events[i].seq, max(seqs), opens_turn=False, seqs=tuple(seqs))
 
 
 def _sendable(message: Message) -> dict[str, Any]:
@@ -136,4 +146,11 @@ def _note(event: Event, message: Message) -> Block:
     text = f"[Recorded data: result of tool call {call!r}, which came late]\n{message.text}"
     parts = len(message.content) if isinstance(message.content, tuple) else 0
     tokens = event.tokens + MESSAGE_FRAME + _NOTE_TOKENS + _most_tokens(repr(call)) + parts
-    return Block(({"role": "user", "content": text},), tokens, event.seq, event.seq, opens_turn=False)
+    return Block(
+        ({"role": "user", "content": text},),
+        tokens,
+        event.seq,
+        event.seq,
+        opens_turn=False,
+        seqs=(event.seq,),
+    )

@@ -14,7 +14,7 @@ from ..events import Event
 from ..meter.counting import REPLY_PRIMING
 from .blocks import MESSAGE_FRAME, Block, arrange
 
-__all__ = ["Context", "Frame", "Omission", "build_context"]
+__all__ = ["Context", "Frame", "Omission", "build_context", "room_for_events", "room_of", "with_record"]
 
 
 _CLIPPED: Final = "\n[... shortened to fit, {} characters left out; recorded in full as event {} ...]\n"
@@ -32,7 +32,8 @@ class Omission:
 
     Attributes:
         reason_code: `budget` (older blocks left out), `clipped` (a result shortened), `seed` (the
-            seed left out; a line that says so stands in its place).
+            seed left out; a line that says so stands in its place), `policy` (left out by a context
+            policy), `cleared` (results that a policy rewrote).
         first_seq: First event concerned, 0 for the seed.
         last_seq: Last event concerned.
         tokens: Raw tokens left out.
@@ -53,10 +54,12 @@ class Context:
         session_id: The tip that it shows.
         last_seq: Newest event it could have shown.
         tokens: What the model will count, estimated: the parts' sum times `ratio`, rounded up.
-        parts: Raw tokens of `system`, `tools`, `seed`, `events`, `framing`.
+        parts: Raw tokens of `system`, `tools`, `seed`, `events`, `framing`, and of `recall` if there is any.
         ratio: The model's tokens per raw token, learned from reported usage; 1.0 for OpenAI models.
         budget: The limit that was kept, `None` for none.
         omitted: What was left out; empty if nothing.
+        recalled: Seqs of the events of which the last message brings back passages; empty without recall.
+        first_seq: Oldest event it could have shown.
     """
 
     messages: list[dict[str, Any]]
@@ -67,6 +70,14 @@ class Context:
     ratio: float = 1.0
     budget: int | None = None
     omitted: tuple[Omission, ...] = ()
+    recalled: tuple[int, ...] = ()
+    first_seq: int = 1
+
+    def shows(self, seq: int) -> bool:
+        """Whether the event of this seq stands in it whole, if it is a message."""
+        if not self.first_seq <= seq <= self.last_seq:
+            return False
+        return not any(gone.first_seq <= seq <= gone.last_seq for gone in self.omitted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +99,7 @@ def build_context(
     budget: int | None = None,
     ratio: float = 1.0,
     count: Callable[[str], int],
+    blocks: Sequence[Block] | None = None,
 ) -> Context:
     """Build a request from the open segment.
 
@@ -102,6 +114,7 @@ def build_context(
         budget: Most tokens as the model counts them, 1 or more.
         ratio: The model's tokens per raw token.
         count: The conversation's counter.
+        blocks: What context policies show of the segment; `None` for all of it.
 
     Raises:
         TokenLimitExceeded: System prompt, tool schemas and the newest user message alone are larger.
@@ -109,7 +122,7 @@ def build_context(
 
     Cost: O(events of the open segment).
     """
-    blocks = arrange(events)
+    blocks = arrange(events) if blocks is None else blocks
     if budget is None:
         return _context(blocks, frame, session_id, events, ratio=ratio, budget=None, omitted=())
     if budget < 1:
@@ -155,9 +168,37 @@ def _context(
         "framing": framing,
     }
     tokens = math.ceil(sum(parts.values()) * ratio)
-    return Context(
-        messages, session_id, events[-1].seq if events else 0, tokens, parts, ratio, budget, omitted
+    first, last = (events[0].seq, events[-1].seq) if events else (1, 0)
+    return Context(messages, session_id, last, tokens, parts, ratio, budget, omitted, first_seq=first)
+
+
+def room_of(context: Context, most: int) -> int:
+    """Raw tokens of content that one more message may have within the context's budget, at most `most`."""
+    if context.budget is None:
+        return most
+    left = _raw_budget(context.budget, context.ratio) - sum(context.parts.values()) - MESSAGE_FRAME
+    return max(0, min(most, left))
+
+
+def with_record(context: Context, text: str, tokens: int, recalled: tuple[int, ...]) -> Context:
+    """The context with a record in the user's role at its end, for this one request.
+
+    All that stands before stays the same to the byte. `tokens` are the text's raw tokens.
+    """
+    framing = context.parts["framing"] + MESSAGE_FRAME
+    parts = {**context.parts, "framing": framing, "recall": tokens}
+    return replace(
+        context,
+        messages=[*context.messages, {"role": "user", "content": text}],
+        tokens=math.ceil(sum(parts.values()) * context.ratio),
+        parts=parts,
+        recalled=recalled,
     )
+
+
+def room_for_events(frame: Frame, budget: int, ratio: float) -> int:
+    """Raw tokens that a budget leaves for the segment's blocks; may be negative."""
+    return _raw_budget(budget, ratio) - _fixed_tokens(frame)
 
 
 def _fixed_tokens(frame: Frame) -> int:
@@ -275,7 +316,5 @@ def _clip(block: Block, excess: int, count: Callable[[str], int]) -> Block | Non
                 break
             keep = max(_CLIP_FLOOR, keep * 3 // 4)
         if saved >= excess:
-            return Block(
-                tuple(messages), block.tokens - saved, block.first_seq, block.last_seq, block.opens_turn
-            )
+            return replace(block, messages=tuple(messages), tokens=block.tokens - saved)
     return None

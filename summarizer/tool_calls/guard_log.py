@@ -9,9 +9,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 
-from guards import CallRecord, ToolGuard, ToolSpec
+from guards import (
+    Binding,
+    CallRecord,
+    GuardError,
+    GuardLimitError,
+    Outcome,
+    PendingCall,
+    ToolGuard,
+    ToolSpec,
+    UnknownCallError,
+)
 from guards.facts import (
     Announced,
     Began,
@@ -24,6 +36,7 @@ from guards.facts import (
     fact_to_dict,
 )
 
+from ..config import MAX_EVENT_BYTES
 from ..events import Event, EventKind
 from ..messages import Message, ToolCall
 
@@ -31,9 +44,29 @@ __all__ = ["GuardLog"]
 
 _VERSION: Final = 1
 _CALLS_KEPT: Final = 1024
-"""Announced calls whose tool and arguments are kept until their result comes; older ones are forgotten."""
+"""Announced calls whose tool and arguments are kept until their result comes, and beginnings by which the
+first of two workers is told; older ones are forgotten."""
 SNAPSHOT_EVERY: Final = 64
-"""Records of guard facts after which a snapshot is written, so that a cold worker folds no more than that."""
+"""Events after which a snapshot goes with the next write, so that a cold worker folds few more than that."""
+_BYTES_PER_EVENT: Final = 4096
+"""A large snapshot is written the more seldom: after as many events as would weigh the same at this size."""
+_SNAPSHOT_BYTES: Final = MAX_EVENT_BYTES // 2
+"""A larger snapshot is not written: the log is folded from an older one, or from its first event."""
+_PROMPT: Final = 2000
+"""Characters of the newest prompt that a snapshot carries, for the goal of a call's trace."""
+
+
+class _SessionGuard(ToolGuard):
+    """A guard whose numbers the log assigns."""
+
+    def bind_value(
+        self, name: str, arguments: Mapping[str, Any], value: Any, *, aliases: Sequence[str] = ()
+    ) -> Binding:
+        if not self.bindings.leased:
+            raise GuardError(
+                f"no number is leased for the value of {name!r}; await sm.tools.open(bindings=True) first"
+            )
+        return super().bind_value(name, arguments, value, aliases=aliases)
 
 
 class GuardLog:
@@ -49,21 +82,26 @@ class GuardLog:
         worker: Who writes here; unique for each instance.
         seq: Last seq that was folded.
         number: The number of the next call that is announced.
-        begun: For each call that runs, the seq at which its beginning was written.
+        prompt: What the user said last, `None` if unknown.
+        beaten: Calls begun here that another worker had begun before, as the log says. They must not run
+            here.
     """
 
     def __init__(self, worker: str, tools: Iterable[ToolSpec], settings: Mapping[str, Any]) -> None:
-        self.guard = ToolGuard(tools, on_fact=self._made, **settings)
+        self.guard = _SessionGuard(tools, on_fact=self._made, **settings)
         self.worker = worker
         self.seq = 0
         self.number = 1
-        self.begun: dict[str, int] = {}
-        self._facts: list[Fact] = []
+        self.prompt: str | None = None
+        self.beaten: set[str] = set()
+        self._begun: dict[str, int] = {}
+        self._facts: list[tuple[Fact, int]] = []
         self._finished: list[CallRecord] = []
-        self._own: set[str] = set()
+        self._own: dict[str, frozenset[str]] = {}
         self._calls: dict[str, ToolCall] = {}
-        self._contents: dict[str, str] = {}
+        self._content = ("", "")
         self._since_snapshot = 0
+        self._snapshot_every = SNAPSHOT_EVERY
         self._folding = False
 
     # From the log
@@ -76,10 +114,11 @@ class GuardLog:
         """
         data = snapshot.data
         self.guard.load(data["guard"])
-        self.seq, self.number = int(data["through"]), int(data["number"])
+        self.seq, self.number, self.prompt = int(data["through"]), int(data["number"]), data["prompt"]
         self._calls = {row["id"]: ToolCall(row["id"], row["name"], row["arguments"]) for row in data["calls"]}
+        self._begun = {str(claim): int(seq) for claim, seq in data["begun"].items()}
         self._since_snapshot = 0
-        self._own.update(data["with"])
+        self._own |= dict.fromkeys(data["with"], _ANY)
         return self.seq
 
     def fold(self, events: Iterable[Event]) -> None:
@@ -90,12 +129,17 @@ class GuardLog:
                 if event.seq > self.seq:
                     self._fold(event)
                     self.seq = event.seq
+                    self._since_snapshot += 1
         finally:
             self._folding = False
 
     def announced(self, call_id: str) -> bool:
         """Whether a message of the log lists this call and nothing has answered it."""
         return call_id in self._calls
+
+    def begun(self, call_id: str) -> int | None:
+        """The seq at which the call's beginning was written, `None` if it was not."""
+        return self._begun.get(call_id)
 
     def system_prompt(self, text: str) -> None:
         """The system prompt is a source of arguments; it stands in the settings, not in a message."""
@@ -106,11 +150,14 @@ class GuardLog:
             self._message(event, event.message)
         elif event.kind is EventKind.GUARD:
             self._records(event)
+        elif event.kind is EventKind.GUARD_SNAPSHOT:
+            self._since_snapshot = 0
         elif event.kind is EventKind.SEGMENTED:
             self.guard.apply(Segmented(str(event.data.get("trigger", ""))))
 
     def _message(self, event: Event, message: Message) -> None:
         if message.role == "user":
+            self.prompt = message.text
             self.guard.apply(Prompted(message.text))
         elif message.role == "assistant":
             self._answer(message)
@@ -127,14 +174,13 @@ class GuardLog:
         self.guard.apply(Announced(tuple(call.id for call in message.tool_calls), self.number))
         self.number += len(message.tool_calls)
         self._calls.update({call.id: call for call in message.tool_calls})
-        while len(self._calls) > _CALLS_KEPT:
-            del self._calls[next(iter(self._calls))]
+        _let_go(self._calls)
 
     def _result(self, event: Event, message: Message, call_id: str) -> None:
         call = self._calls.pop(call_id, None)
         tool = event.data.get("tool", {})
         if tool.get("guarded"):
-            self._contents[call_id] = message.text
+            self._content = (call_id, message.text)
         elif call is not None:
             error = tool.get("error")
             result = json.loads(message.text) if tool.get("json") else message.text
@@ -148,47 +194,71 @@ class GuardLog:
             )
 
     def _records(self, event: Event) -> None:
-        own = event.event_id in self._own
-        self._own.discard(event.event_id)
-        self._since_snapshot += 1
+        own = self._own.pop(event.event_id, None) is not None
         for row in event.data.get("facts", ()):
             fact = fact_from_dict(self._whole(row))
             if isinstance(fact, Began):
-                self.begun[fact.call.call_id] = event.seq
-            if isinstance(fact, Finished):
-                self.begun.pop(fact.record.call_id, None)
-            if not own:
-                self.guard.apply(fact)
+                self._beginning(event, fact, int(row["seen"]), own=own)
+            elif not own:
+                self._apply(fact)
         if lease := int(event.data.get("lease", 0)):
             first, self.number = self.number, self.number + lease
-            if event.data["by"] == self.worker:
+            if own:
                 self.guard.bindings.reserve_block(first, lease)
             else:
                 self.guard.bindings.pass_over(first + lease - 1)
 
+    def _beginning(self, event: Event, fact: Began, seen: int, *, own: bool) -> None:
+        """A call began, unless the log holds another beginning of it that its worker had not seen."""
+        call, key = fact.call, fact.idempotency_key
+        claims = [call.call_id, *([] if key is None else [f"key:{key}"])]
+        if any(self._begun.get(claim, 0) > seen for claim in claims):
+            if own:
+                self.beaten.add(call.call_id)
+            return
+        for claim in claims:
+            self._begun.pop(claim, None)
+            self._begun[claim] = event.seq
+        _let_go(self._begun)
+        if not own:
+            self._apply(replace(fact, call=self._as_seen_here(call)))
+
+    def _apply(self, fact: Fact) -> None:
+        """Another worker's fact; one that came too late there (a call decided twice) changes nothing."""
+        with suppress(UnknownCallError, GuardLimitError):
+            self.guard.apply(fact)
+
+    def _as_seen_here(self, call: PendingCall) -> PendingCall:
+        """A call of another worker; no result of it is replayed if a write of ours may have fallen into it.
+
+        What was done here counts already, though in the log it may come later. An equal call of ours is no
+        other write: of the two one runs.
+        """
+        ahead = [_written(fact) for fact, _ in self._facts]
+        disturbed = frozenset[str]().union(*self._own.values(), *ahead) - {call.fingerprint}
+        return replace(call, epoch=-1) if disturbed else call
+
     def _whole(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The fact with the result that the tool message beside it holds."""
+        """The fact with the result that the tool message before it holds."""
         form = row.get("result_in_message")
         if form is None:
             return row
-        record = row["record"]
-        text = self._contents.pop(record["call_id"], "")
-        return {**row, "record": {**record, "result": json.loads(text) if form == "json" else text}}
+        text = self._content[1]
+        return {**row, "record": {**row["record"], "result": json.loads(text) if form == "json" else text}}
 
     # To the log
 
-    def take(self, content: tuple[str, str] | None = None) -> dict[str, Any] | None:
-        """The facts since the last time, as the data of a `guard.facts` event; `None` if there are none.
+    def take(self, content: tuple[str, str] | None = None, lease: int = 0) -> dict[str, Any]:
+        """The facts since the last time, as the data of a `guard.facts` event; see `wrote`.
 
         Args:
             content: Call id and text of a tool message that is written just before; a result that it
                 holds is not written twice.
+            lease: How many numbers to take for this worker.
         """
-        if not self._facts:
-            return None
-        rows = [_row(fact, content) for fact in self._facts]
-        self._facts.clear()
-        return {"v": _VERSION, "by": self.worker, "facts": rows}
+        rows = [_row(fact, seen, content) for fact, seen in self._facts]
+        data: dict[str, Any] = {"v": _VERSION, "by": self.worker, "facts": rows}
+        return data | {"lease": lease} if lease else data
 
     @property
     def has_facts(self) -> bool:
@@ -196,44 +266,80 @@ class GuardLog:
         return bool(self._facts)
 
     def wrote(self, event_id: str) -> None:
-        """An event with this guard's own facts is on its way."""
-        self._own.add(event_id)
+        """An event with what `take` gave, or with a lease, is on its way."""
+        self._own[event_id] = frozenset[str]().union(*(_written(fact) for fact, _ in self._facts))
+        self._facts.clear()
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether an event of this guard's own was not folded yet."""
+        return bool(self._own)
 
     def take_finished(self) -> list[CallRecord]:
-        """The calls that ended here since the last time."""
+        """The calls that ran here and ended since the last time."""
         finished, self._finished = self._finished, []
         return finished
 
     @property
     def snapshot_due(self) -> bool:
         """Whether a snapshot should go with the next write."""
-        return self._since_snapshot >= SNAPSHOT_EVERY
+        return self._since_snapshot >= self._snapshot_every
 
-    def snapshot(self, batch: Sequence[Event]) -> dict[str, Any]:
-        """The data of a `guard.snapshot` event that is written behind `batch`."""
+    def snapshot(self) -> dict[str, Any] | None:
+        """The data of a `guard.snapshot` event that is written behind what `wrote` was told of.
+
+        `None` if it would be too large for one event. Leased numbers are left out: they are this worker's.
+        """
+        guard = self.guard.snapshot()
+        guard["bindings"] |= {"leases": []}
+        size = len(_compact(guard))
         self._since_snapshot = 0
+        self._snapshot_every = max(SNAPSHOT_EVERY, size // _BYTES_PER_EVENT)
+        if size > _SNAPSHOT_BYTES:
+            return None
+        calls = [(call.id, call.name, call.arguments_json) for call in self._calls.values()]
         return {
             "v": _VERSION,
-            "guard": self.guard.snapshot(),
+            "guard": guard,
             "number": self.number,
             "through": self.seq,
-            "with": [event.event_id for event in batch],
-            "calls": [
-                {"id": call.id, "name": call.name, "arguments": call.arguments_json}
-                for call in self._calls.values()
-            ],
+            "with": list(self._own),
+            "begun": dict(self._begun),
+            "prompt": self.prompt and self.prompt[:_PROMPT],
+            "calls": [dict(zip(("id", "name", "arguments"), call, strict=True)) for call in calls],
         }
 
     def _made(self, fact: Fact) -> None:
         """A fact of the guard's own: to be written, unless it follows from the event that is being folded."""
-        if isinstance(fact, Finished):
+        if self._folding:
+            return
+        self._facts.append((fact, self.seq))
+        if isinstance(fact, Finished) and fact.record.outcome not in _DID_NOT_END:
             self._finished.append(fact.record)
-        if not self._folding:
-            self._facts.append(fact)
 
 
-def _row(fact: Fact, content: tuple[str, str] | None) -> dict[str, Any]:
+_ANY: Final = frozenset({""})
+"""Stands for writes that are not known one by one."""
+_DID_NOT_END: Final = (Outcome.REPLAYED, Outcome.REFUSED, Outcome.CANCELLED)
+"""Outcomes that say nothing about the tool."""
+
+
+def _written(fact: Fact) -> frozenset[str]:
+    """The fingerprint of a call that may write and began here."""
+    if not isinstance(fact, Began) or fact.call.read_only:
+        return frozenset()
+    return frozenset({fact.call.fingerprint})
+
+
+def _let_go(kept: dict[str, Any]) -> None:
+    while len(kept) > _CALLS_KEPT:
+        del kept[next(iter(kept))]
+
+
+def _row(fact: Fact, seen: int, content: tuple[str, str] | None) -> dict[str, Any]:
     row = fact_to_dict(fact)
+    if isinstance(fact, Began):
+        row["seen"] = seen
     if content is None or not isinstance(fact, Finished) or fact.record.call_id != content[0]:
         return row
     result, text = fact.record.result, content[1]

@@ -3,35 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from decimal import Decimal
-from typing import Any, Final
+from types import EllipsisType
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
-from guards import Binding, CallResult, Outcome, ToolGuard, ToolSpec, Verdict, tool_state
+from guards import (
+    Action,
+    Binding,
+    CallResult,
+    Outcome,
+    ToolGuard,
+    ToolSpec,
+    UnknownCallError,
+    Verdict,
+    read_value,
+    tool_state,
+)
 from guards.calls import canonical_json, parse_arguments
 from guards.checks.permission import Confirmation
+from guards.reading import READ_VALUE
 from guards.running import execute, turn_of
 
 from ..access import Access
 from ..conversation import Conversation
-from ..errors import InvalidSetting, SessionNotFound, StoreError
-from ..events import Event, EventKind
-from ..messages import Message, ToolCall
-from ..recording import Recorder
+from ..errors import InvalidSetting, StoreError
+from ..messages import ToolCall
 from .guard_log import GuardLog
+from .outbox import Write
+from .session_log import SessionLog
+from .traces import Traces, UsedCall
+
+if TYPE_CHECKING:
+    from procedural import ToolMemoryManager
 
 __all__ = ["SessionTools"]
 
-Build = Callable[[Recorder, Conversation], list[Event]]
-
 _LEASE: Final = 16
 """Numbers taken at once for bindings that are made without a call."""
-_FIRST_LOOK_S: Final = 0.02
-_LONGEST_LOOK_S: Final = 0.5
-_RIVAL_S: Final = 60.0
-"""How long an equal call of another worker is waited for before this one runs after all."""
 
 
 class SessionTools:
@@ -40,62 +51,71 @@ class SessionTools:
     Calls, results and verdicts are events, so the guard survives a restart, goes along into child sessions
     and is the same for another worker. A call costs two round trips: one before it, for what others did, and
     one after it. A destructive call, one with an idempotency key and one that may be replayed are written
-    down before they run, which is a third.
+    down before they run, which is a third. Of two workers that begin the same call, the first in the log
+    runs it. Each call that ran becomes a trace of `memory`, written while its result is.
 
     Made by `SessionManager.tools`.
     """
 
-    def __init__(
-        self,
-        access: Access,
-        write: Callable[[Build], Awaitable[str]],
-        schemas: Iterable[Mapping[str, Any]] = (),
-    ) -> None:
+    def __init__(self, access: Access, write: Write, schemas: Iterable[Mapping[str, Any]] = ()) -> None:
         self._access = access
         self._write = write
         self._specs = {spec.name: spec for spec in map(ToolSpec.from_schema, schemas)}
         self._settings: dict[str, Any] = {}
-        self._log = self._fresh()
-        self._opened = False
-        self._prompt: str | None = None
         self._verdicts: dict[str, Verdict] = {}
-        self._unsent: list[list[Event]] = []
-        self._writing = asyncio.Lock()
+        self._traces = Traces(access)
+        self._log = self._fresh()
 
     @property
     def guard(self) -> ToolGuard:
         """The guard inside: synchronous `resolve`, `bind_value` and checks, on what `open` has read.
 
         A value that is bound here takes a number that `open(bindings=True)` has leased, and is written with
-        the next call that is awaited.
+        the next call that is awaited, `open` and the manager's `settle` included.
         """
         return self._log.guard
 
-    def configure(self, tools: Iterable[ToolSpec] = (), **settings: Any) -> None:
-        """Set the tools' specs and the guard's policies, before the first call.
+    @property
+    def memory(self) -> ToolMemoryManager | None:
+        """What the owner's tool calls taught, in all sessions; `None` if it is switched off."""
+        return self._traces.memory
+
+    def configure(
+        self,
+        tools: Iterable[ToolSpec] = (),
+        *,
+        memory: ToolMemoryManager | EllipsisType | None = ...,
+        **settings: Any,
+    ) -> None:
+        """Set the tools' specs, the memory and the guard's policies, before the first call.
 
         Args:
             tools: Specs; they go before those that the manager's tool schemas give.
+            memory: Where finished calls are remembered; `None` remembers nothing. Without it, what is learned
+                is of all sessions of the conversation's owner, in its store.
             settings: `limits`, `loop`, `grounding`, `permissions`, ... as `ToolGuard` takes them.
 
         Raises:
             InvalidSetting: The guard is in use already.
         """
-        if self._opened:
+        if self._log.is_open:
             raise InvalidSetting("the session's guard is in use; call configure before its first call")
         self._specs.update({spec.name: spec for spec in tools})
         self._settings |= settings
+        if memory is not ...:
+            self._traces = Traces(self._access, memory)
         self._log = self._fresh()
 
     async def open(self, *, bindings: bool = False) -> ToolGuard:
-        """Bring the guard up to date with the log: one round trip.
+        """Bring guard and log up to date with each other: one round trip.
+
+        What was done with the guard since, such as a value bound by hand, is written; that is a second.
 
         Args:
-            bindings: Also lease numbers for `guard.bind_value`, if none are left; a write.
+            bindings: Also lease numbers for `guard.bind_value`, if none are left; a write too.
         """
-        await self._catch_up()
-        if bindings and not self.guard.bindings.leased:
-            await self._append(None, lease=_LEASE)
+        await self._log.catch_up()
+        await self._log.append(None, lease=_LEASE if bindings and not self.guard.bindings.leased else 0)
         return self.guard
 
     @contextmanager
@@ -122,22 +142,15 @@ class SessionTools:
         Raises:
             InvalidArgumentsError: Arguments that are no JSON object; nothing was written.
             CallInProgressError: A call with this id is open.
-            StoreError: The store failed; the tool must not run.
+            StoreError: The store failed; the tool must not run. The call may be made again.
         """
         raw = parse_arguments(arguments)
         if call_id is not None:
-            await self._catch_up()
-        if call_id is None or not self._log.announced(call_id):
+            await self._log.catch_up()
+        if call_id is None or not self._log.guard_log.announced(call_id):
             call_id = call_id or f"call_{uuid4().hex[:24]}"
-            await self._announce(ToolCall(call_id, name, canonical_json(raw)))
-        verdict = self.guard.before_call(name, raw, call_id, idempotency_key=idempotency_key)
-        self._verdicts[call_id] = verdict
-        if not verdict.should_run:
-            return await self._closed(verdict)
-        spec = self.guard.spec_of(name)
-        if spec.destructive or spec.may_replay or idempotency_key is not None:
-            await self._append(None)
-        return await self._after_rivals(verdict) if spec.may_replay else verdict
+            await self._log.announce(ToolCall(call_id, name, canonical_json(raw)))
+        return await self._decide(name, raw, call_id, idempotency_key)
 
     async def after_call(
         self,
@@ -153,12 +166,16 @@ class SessionTools:
     ) -> Binding | None:
         """Take the end of a call, and record its result in the conversation; see `ToolGuard.after_call`.
 
-        The message that the model sees is a preview where the result is large; the log keeps the whole.
+        The message that the model sees is a preview where the result is large; the log keeps the whole, if
+        the store takes an event of its size (else `$vN` is unknown to other workers).
 
         Raises:
             UnknownCallError: No such call is open.
             StoreError: The store failed. The call is over here; it is written with the next one.
         """
+        if self._log.open_call(call_id) is None:
+            await self._log.catch_up()
+        verdict = self._verdict_of(call_id)
         binding = self.guard.after_call(
             call_id,
             result=result,
@@ -169,8 +186,8 @@ class SessionTools:
             cost_usd=cost_usd,
             aliases=aliases,
         )
-        verdict = self._verdicts.pop(call_id, None) or self.guard.check_runaway()
-        await self._append((call_id, self.guard.content_of(verdict, result, error, binding)), error=error)
+        self._verdicts.pop(call_id, None)
+        await self._log.append((call_id, self.guard.content_of(verdict, result, error, binding)), error=error)
         return binding
 
     async def run(
@@ -187,6 +204,11 @@ class SessionTools:
         """Resolve, replay, check, execute, bind, cache and record one call; see `ToolGuard.run`.
 
         Of equal calls that may be replayed one runs, in whichever process; the others get its result.
+
+        Raises:
+            InvalidArgumentsError: Arguments that are no JSON object.
+            StoreError: The store failed: before the tool ran, or after it, then its end goes with the next
+                write.
         """
         async with turn_of(self.guard, name, arguments):
             verdict = await self.before_call(name, arguments, call_id, idempotency_key=idempotency_key)
@@ -207,18 +229,33 @@ class SessionTools:
         try:
             ended = await execute(tool, verdict.arguments, spec, retries=retries, timeout_s=timeout_s)
         except BaseException:
-            closing = self.after_call(verdict.call_id, outcome=Outcome.CANCELLED, error="cancelled")
+            closing = asyncio.ensure_future(self._cancelled(verdict.call_id))
             await asyncio.shield(closing)
             raise
-        binding = await self.after_call(
-            verdict.call_id,
-            result=ended.result,
-            error=ended.error,
-            outcome=ended.outcome,
-            attempt_errors=ended.attempt_errors,
-        )
+        binding: Binding | None = None
+        with suppress(UnknownCallError):  # The deadline closed it while it ran.
+            binding = await self.after_call(
+                verdict.call_id,
+                result=ended.result,
+                error=ended.error,
+                outcome=ended.outcome,
+                attempt_errors=ended.attempt_errors,
+            )
         content = self.guard.content_of(verdict, ended.result, ended.error, binding)
         return CallResult(verdict, content, ended.result, ended.error, binding)
+
+    async def read_value(
+        self, arguments: Mapping[str, Any] | str | None = None, *, call_id: str | None = None
+    ) -> CallResult:
+        """Answer a call of the `read_value` tool (`guards.READ_VALUE_SCHEMA`): a part of a large result.
+
+        Its content is given whole, and is recorded as the result of any other call is.
+        """
+
+        async def page(**asked: Any) -> str:
+            return read_value(self.guard.bindings, asked, wording=self.guard.wording)
+
+        return await self.run(page, READ_VALUE, arguments, call_id=call_id)
 
     # A person decides
 
@@ -230,162 +267,130 @@ class SessionTools:
         """Let a waiting call run, with exactly its arguments; hand the verdict to `finish`.
 
         The approval is durable when this returns, and good for one run. See `ToolGuard.approve`.
+
+        Raises:
+            UnknownCallError: No such call waits; another worker may have approved it just before.
+            StoreError: The store failed; the tool must not run. Make the call again, to be asked for anew.
         """
-        await self._catch_up()
+        await self._log.catch_up()
         verdict = self.guard.approve(call_id, arguments)
+        if not verdict.should_run:
+            return await self._closed(verdict)
         self._verdicts[call_id] = verdict
-        await self._append(None)
+        with self._taken_back(call_id):
+            await self._log.append(None)
+            beaten = await self._log.is_beaten(call_id)
+        if beaten:
+            raise UnknownCallError(call_id)
         return verdict
 
     async def reject(self, call_id: str, reason: str = "") -> Verdict:
         """Refuse a waiting call; the model reads so as its result. See `ToolGuard.reject`."""
-        await self._catch_up()
+        await self._log.catch_up()
         return await self._closed(self.guard.reject(call_id, reason))
 
-    # The log
+    # What earlier calls taught
 
-    def fold(self, conversation: Conversation) -> None:
-        """Take in what the manager has written since, if the guard is in use. No I/O."""
-        if self._opened and conversation.head.start_seq <= self._log.seq + 1:
-            self._log.fold(conversation.events)
+    async def hints(self, tool: str | None = None, goal: str | None = None, *, max_tokens: int = 500) -> str:
+        """Hints for a prompt from what the owner's earlier calls taught; empty if there are none.
 
-    def _fresh(self) -> GuardLog:
-        return GuardLog(uuid4().hex, self._specs.values(), self._settings)
+        Args:
+            tool: The tool they are wanted for; `None`: any.
+            goal: What the user wants.
+            max_tokens: Most tokens of the text.
 
-    async def _catch_up(self) -> None:
-        if self._unsent:
-            async with self._writing:
-                await self._send_unsent()
+        Raises:
+            TraceStoreError: The traces could not be read.
+        """
+        return await self._traces.hints(tool, goal, max_tokens)
+
+    # Deciding
+
+    async def _decide(
+        self, name: str, raw: Mapping[str, Any], call_id: str, idempotency_key: str | None
+    ) -> Verdict:
+        verdict = self.guard.before_call(name, raw, call_id, idempotency_key=idempotency_key)
+        if not verdict.should_run:
+            return await self._closed(verdict)
+        self._verdicts[call_id] = verdict
+        spec = self.guard.spec_of(name)
+        if not (spec.destructive or spec.may_replay or idempotency_key is not None):
+            return verdict
+        with self._taken_back(call_id):
+            await self._log.append(None)
+            if not await self._log.is_beaten(call_id):
+                return await self._after_rivals(verdict) if spec.may_replay else verdict
+        if self._log.guard_log.begun(call_id) is None:  # Another call with its key was first.
+            self.guard.after_call(call_id, outcome=Outcome.REFUSED)
+        if spec.may_replay:
+            await self._log.wait_for(lambda: self._log.open_call(call_id))
+        return await self._decide(name, raw, call_id, idempotency_key)
+
+    @contextmanager
+    def _taken_back(self, call_id: str) -> Generator[None]:
+        """If the block fails, the call that was let through did not run: it may be made again."""
         try:
-            conversation = await self._access.current()
-        except SessionNotFound:
-            conversation = await self._access.open(write=True)
-        await self._fold(conversation)
-
-    async def _fold(self, conversation: Conversation) -> None:
-        if not self._opened:
-            await self._open_from(conversation)
-            self._log.fold(conversation.events)
-            self.guard.cut_off()
-            self._opened = True
-        elif self._log.seq < conversation.head.start_seq - 1:
-            self._log.fold(await self._read(self._log.seq, conversation.head.start_seq - 1))
-        self._log.fold(conversation.events)
-        prompt = conversation.settings.get("system_prompt")
-        if prompt and prompt != self._prompt:
-            self._log.system_prompt(prompt)
-            self._prompt = prompt
-
-    async def _open_from(self, conversation: Conversation) -> None:
-        """Begin with the newest snapshot, wherever in the log it is, or with the log's first event."""
-        events: Sequence[Event] = conversation.events
-        snapshot = _newest_snapshot(events)
-        start = conversation.head.start_seq
-        if snapshot is None and start > 1:
-            at = next((e.data.get("guard_seq", 0) for e in events if e.kind is EventKind.SEGMENTED), 0)
-            events = await self._read(max(0, at - 1), start - 1)
-            snapshot = _newest_snapshot(events)
-        if snapshot is None:
-            self._log.fold(events)
-            return
-        after = self._log.begin_from(snapshot)
-        if after + 1 < start:
-            events = await self._read(after, start - 1)
-        self._log.fold([event for event in events if event.seq > after])
-
-    async def _read(self, after: int, until: int) -> list[Event]:
-        store, owner, root = self._access.store, self._access.owner, self._access.root
-        return list(await store.read(owner, root, after_seq=after, until_seq=until))
-
-    async def _announce(self, call: ToolCall) -> None:
-        """Record a call that no message lists, so that it has a number and its result a place."""
-        message = Message("assistant", None, (call,))
-        await self._record(lambda recorder: [recorder.message(message, data={"synthetic": True})])
+            yield
+        except BaseException:
+            self._verdicts.pop(call_id, None)
+            with suppress(UnknownCallError):
+                self.guard.after_call(call_id, outcome=Outcome.REFUSED)
+            raise
 
     async def _closed(self, verdict: Verdict) -> Verdict:
-        """Record what a call that does not run is answered with; one that waits for a person stays open."""
-        self._verdicts.pop(verdict.call_id, None)
-        waits = verdict.should_block and verdict.call_id in {c.call_id for c in self.guard.waiting_calls}
-        await self._append(None if waits else (verdict.call_id, self.guard.content_of(verdict)))
+        """Record what a call that does not run is answered with.
+
+        One that waits for a person, or runs in another worker, stays open.
+        """
+        call_id = verdict.call_id
+        self._verdicts.pop(call_id, None)
+        waits = verdict.action is Action.CONFIRM or self._log.open_call(call_id) is not None
+        await self._log.append(None if waits else (call_id, self.guard.content_of(verdict)))
         return verdict
+
+    async def _cancelled(self, call_id: str) -> None:
+        with suppress(StoreError, UnknownCallError):  # Its end goes with the next write.
+            await self.after_call(call_id, outcome=Outcome.CANCELLED)
+
+    def _verdict_of(self, call_id: str) -> Verdict:
+        """What was said of a call that ends; one that began elsewhere was let through."""
+        call = self._log.open_call(call_id)
+        name = "" if call is None else call.name
+        return self._verdicts.get(call_id) or Verdict(Action.ALLOW, call_id, name, {})
 
     async def _after_rivals(self, verdict: Verdict) -> Verdict:
         """Let an equal call that began earlier, in whichever process, end first; then use its result."""
-        waited, look = 0.0, _FIRST_LOOK_S
-        while self._has_rival(verdict.call_id) and waited < _RIVAL_S:
-            await asyncio.sleep(look)
-            waited, look = waited + look, min(_LONGEST_LOOK_S, look * 2)
-            await self._catch_up()
-        replayed = self.guard.replay_open(verdict.call_id) if waited else None
+        if self._log.rival(verdict.call_id) is None:
+            return verdict
+        await self._log.wait_for(lambda: self._log.rival(verdict.call_id))
+        replayed = self.guard.replay_open(verdict.call_id)
         return verdict if replayed is None else await self._closed(replayed)
 
-    def _has_rival(self, call_id: str) -> bool:
-        begun, calls = self._log.begun, self.guard.open_calls
-        mine = next(call for call in calls if call.call_id == call_id)
-        first = min(
-            (call for call in calls if call.fingerprint == mine.fingerprint and call.call_id in begun),
-            key=lambda call: begun[call.call_id],
-        )
-        return first is not mine
+    def _fresh(self) -> SessionLog:
+        guard_log = GuardLog(uuid4().hex, self._specs.values(), self._settings)
+        return SessionLog(self._access, self._write, guard_log, self._traces)
 
-    async def _append(
+    # For the manager
+
+    async def settle(self) -> None:
+        """Write what was done with the guard and is not in the log yet."""
+        await self._log.flush()
+
+    def fold(self, conversation: Conversation) -> None:
+        """Take in what the manager has written since, if the guard is in use. No I/O."""
+        self._log.fold(conversation)
+
+    def used(
         self,
-        content: tuple[str, str] | None,
-        *,
-        error: BaseException | str | None = None,
-        lease: int = 0,
-    ) -> None:
-        """Write the guard's new facts, behind the tool message that answers a call if there is one."""
-        if content is None and not lease and not self._log.has_facts:
-            return
+        tool_name: str,
+        arguments: object,
+        result: object,
+        error: BaseException | str | None,
+        key: str | None,
+    ) -> AbstractAsyncContextManager[None]:
+        """Remember a call that ran outside the guard while the block records it; `key` is of this call alone.
 
-        def build(recorder: Recorder) -> list[Event]:
-            events: list[Event] = []
-            if content is not None:
-                tool: dict[str, Any] = {"guarded": True}
-                if error is not None:
-                    tool |= {"error": str(error)[:500], "error_type": type(error).__name__}
-                answer = Message("tool", content[1], tool_call_id=content[0])
-                events.append(recorder.message(answer, data={"tool": tool}))
-            data = self._log.take(content)
-            if data is not None or lease:
-                data = data or {"v": 1, "by": self._log.worker}
-                events.append(recorder.record(EventKind.GUARD, data | ({"lease": lease} if lease else {})))
-                self._log.wrote(events[-1].event_id)
-            if events and self._log.snapshot_due:
-                events.append(recorder.record(EventKind.GUARD_SNAPSHOT, self._log.snapshot(events)))
-            return events
-
-        await self._record(build)
-
-    async def _record(self, build: Callable[[Recorder], list[Event]]) -> None:
-        """Write events, one batch at a time so that facts keep their order, and fold what came since.
-
-        A batch whose write failed goes before the next one: its ids make sure that it counts once.
+        The guard itself learns of it from the log.
         """
-        async with self._writing:
-            made: list[Event] = []
-
-            def once(recorder: Recorder, _: Conversation) -> list[Event]:
-                made.extend(build(recorder) if not made else ())
-                return made
-
-            try:
-                await self._send_unsent()
-                await self._write(once)
-            except StoreError:
-                if made:
-                    self._unsent.append(made)
-                raise
-            conversation = self._access.seen
-            assert conversation is not None
-            await self._fold(conversation)
-
-    async def _send_unsent(self) -> None:
-        while self._unsent:
-            await self._write(lambda _, __: self._unsent[0])
-            self._unsent.pop(0)
-
-
-def _newest_snapshot(events: Sequence[Event]) -> Event | None:
-    return next((event for event in reversed(events) if event.kind is EventKind.GUARD_SNAPSHOT), None)
+        call = UsedCall(tool_name, arguments, result, error, key)
+        return self._traces.remembering([call], self._log.guard_log.prompt)

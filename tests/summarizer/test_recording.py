@@ -271,6 +271,7 @@ LONG = "many words " * (LONG_TEXT // 10)
 async def test_a_long_text_is_counted_beside_the_loop(say: Any, *, beside: bool) -> None:
     """While it is counted the loop serves others, whoever wrote it; a short one is not worth the way."""
     manager = SessionManager("c", store=MemoryStore())
+    manager.tools.configure(memory=None)  # Its traces are written beside the loop's other work too.
     await manager.user_says("Go.")
     turns = 0
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ...config import cached_bytes
 from ...errors import InvalidSetting, SchemaTooNew, StoreError, StoreNotWritable, StoreUnavailable
+from .postings import MARKS_TABLE
 
 if TYPE_CHECKING:
     import sqlite3
@@ -93,6 +94,8 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             body TEXT NOT NULL)""",
         "CREATE UNIQUE INDEX traces_by_id ON traces (log, trace_id)",
         "CREATE INDEX traces_by_owner ON traces (owner) WHERE owner IS NOT NULL",
+        # See `postings.py`; what it marks is derived, and made when it is first needed.
+        MARKS_TABLE,
     ),
 )
 """One tuple of statements per version, forward only; a released one is never edited."""

@@ -33,6 +33,7 @@ from ..protocol import (
 )
 from ..traces.sqlite import SQLiteTraces
 from . import reads
+from .postings import SQLitePostings
 from .reader import Reader
 from .rows import HEADS_KEPT, SELECT_HEAD, Key, dump, make_batch, make_key, read_events, read_head
 from .writer import Work, Writer, closed_before_fork
@@ -118,6 +119,10 @@ class SQLiteStore:
     def traces(self) -> SQLiteTraces:
         """The traces of tool calls in the same file; see `open_trace_store`."""
         return SQLiteTraces(self._write, self._read)
+
+    def postings(self, owner: Owner, conversation_id: str) -> SQLitePostings:
+        """Where the words of a conversation stand, in the same file; see `summarizer.recall`."""
+        return SQLitePostings(self._write, self._read, make_key(owner, conversation_id))
 
     async def create(self, owner: Owner, conversation_id: str, settings: Mapping[str, Any]) -> Head:
         key = make_key(owner, conversation_id)

@@ -14,6 +14,7 @@ from ...config import TOMBSTONE_S
 from ...errors import PartialBatch, SessionErased, SessionExists, SessionNotFound, StaleFence, StoreConflict
 from ..protocol import Claim, Erased, Head, Owner
 from ..traces.sqlite import erase_traces
+from .postings import forget
 from .rows import MAX_SEQ, SELECT_HEAD, Batch, EventRow, Key, Row, dump, read_head
 
 if TYPE_CHECKING:
@@ -208,6 +209,7 @@ class Transaction:
             low = row.id << 32
             self._connection.execute(_RETIRE, (low, low | start))
             self._connection.execute("DELETE FROM events WHERE place > ? AND place < ?", (low, low | start))
+            forget(self._connection, row.id)
             row.head = replace(row.head, first_seq=start)
             self._change(row)
         return removed
@@ -248,6 +250,7 @@ class Transaction:
     def _delete(self, number: int) -> None:
         low, high = number << 32, number << 32 | MAX_SEQ
         self._connection.execute(_FORGET_IDS, (number, low, high))
+        forget(self._connection, number)
         for table in ("events", "retired", "segments"):
             self._connection.execute(f"DELETE FROM {table} WHERE place BETWEEN ? AND ?", (low, high))  # noqa: S608 - a fixed name
         self._connection.execute("DELETE FROM heads WHERE conversation = ?", (number,))

@@ -1,0 +1,13 @@
+"""Search over the whole log.
+
+In come a query in anybody's words and a conversation; out go its best passages as values, or as a record
+that a model may read. It writes nothing but its own index, which can be made anew from the log at any time.
+"""
+
+from .hits import RecallHit
+from .rendering import render
+from .resident import forget_index
+from .search import MOST_HITS, Log, search
+from .wording import RECALL_SCHEMA
+
+__all__ = ["MOST_HITS", "RECALL_SCHEMA", "Log", "RecallHit", "forget_index", "render", "search"]

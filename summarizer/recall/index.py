@@ -1,0 +1,170 @@
+"""Bringing a conversation's index up to its log, and asking it.
+
+The index follows the log when it is asked, never when something is appended: a conversation that nobody
+searches costs nothing. What is newer than the index, up to `SCANNED` events, is looked through instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, runtime_checkable
+
+from ..events import Event
+from ..stores.protocol import EventStore, Head, Owner
+from ..stores.sqlite.postings import Mark, Passage, Place
+from ..telemetry import log
+from .resident import shelf_of
+from .wording import FRAME_OPEN, TOOL_NAME
+from .words import passages, words
+
+__all__ = ["SCANNED", "Index", "text_of"]
+
+WORDS_VERSION: Final = 1
+"""Of the rules in `words.py` and `text_of`; an index made by others is made anew."""
+SCANNED: Final = 128
+"""Most events that one query looks through without an index: some 5 ms at 100 words each (2026-11)."""
+_AT_ONCE: Final = 256
+"""Events indexed in one transaction; other writers of the file wait for it."""
+_TRIES: Final = 3
+
+
+class Postings(Protocol):
+    """Where the words of one conversation stand; see `stores.sqlite.postings`."""
+
+    async def mark(self, words: int) -> Mark | None: ...
+
+    async def begin(self, words: int, *, damaged: bool = False) -> Mark: ...
+
+    async def add(
+        self, after: Mark, through: int, through_id: str, passages: Sequence[Passage]
+    ) -> Mark | None: ...
+
+    async def find(
+        self, mark: Mark, queries: Sequence[Sequence[str]], most: int
+    ) -> tuple[Sequence[Place], ...] | None: ...
+
+
+@runtime_checkable
+class _KeepsPostings(Protocol):
+    def postings(self, owner: Owner, conversation_id: str) -> Postings: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the index says.
+
+    Attributes:
+        places: For each query, where all its words stand, newest first.
+        passages: How many passages are indexed.
+        through: Up to which event.
+    """
+
+    places: tuple[Sequence[Place], ...]
+    passages: int = 0
+    through: int = 0
+
+
+class Index:
+    """The index of one conversation, in the store's file or in memory.
+
+    Args:
+        store: The store.
+        owner: The owner.
+        head: The head as it was just read.
+    """
+
+    def __init__(self, store: EventStore, owner: Owner, head: Head) -> None:
+        self._store = store
+        self._owner = owner
+        self._head = head
+        self._root = head.conversation_id
+        self._resident = not isinstance(store, _KeepsPostings)
+        self._postings: Postings = (
+            store.postings(owner, self._root)
+            if isinstance(store, _KeepsPostings)
+            else shelf_of(store).take(owner, self._root)
+        )
+
+    async def ask(self, queries: Sequence[Sequence[str]], most: int) -> Answer:
+        """Where the words of each query stand, once the index is within `SCANNED` events of the log's end.
+
+        A damaged index is made anew from the log.
+
+        Raises:
+            SessionNotFound: The conversation was removed meanwhile.
+            StoreError: The store failed.
+        """
+        for _ in range(_TRIES):
+            mark = await self._current()
+            if mark is None:
+                return Answer(tuple([] for _ in queries), 0, self._head.first_seq - 1)
+            found = await self._postings.find(mark, queries, most)
+            if found is not None:
+                return Answer(found, mark.passages, mark.through)
+            again = await self._postings.mark(WORDS_VERSION)
+            if again is not None and again.secret == mark.secret:
+                log.warning("recall.index_rebuilt", conversation_id=self._root, through=mark.through)
+                await self._postings.begin(WORDS_VERSION, damaged=True)
+        # Somebody damages it as fast as it is made: the open end of the log is what is left to look through.
+        return Answer(
+            tuple([] for _ in queries), 0, max(self._head.first_seq - 1, self._head.last_seq - SCANNED)
+        )
+
+    async def _current(self) -> Mark | None:
+        """The mark, near the end of the log; `None` if the log is short and was never indexed."""
+        mark, head = await self._postings.mark(WORDS_VERSION), self._head
+        if mark is not None and self._resident and not await self._is_of_this_log(mark):
+            mark = None
+        done = head.first_seq - 1 if mark is None else max(mark.through, head.first_seq - 1)
+        if head.last_seq - done <= SCANNED:
+            return mark
+        if mark is None:
+            mark = await self._postings.begin(WORDS_VERSION)
+        while head.last_seq - max(mark.through, head.first_seq - 1) > SCANNED:
+            after = max(mark.through, head.first_seq - 1)
+            events = await self._store.read(
+                self._owner, self._root, after_seq=after, until_seq=head.last_seq, limit=_AT_ONCE
+            )
+            if not events:  # Retention removed what was to be read.
+                return mark
+            found = await asyncio.to_thread(_passages_of, events)
+            added = await self._postings.add(mark, events[-1].seq, events[-1].event_id, found)
+            if added is None:
+                if not self._resident:  # In memory it was let go of for others that are used more.
+                    log.warning("recall.index_rebuilt", conversation_id=self._root, through=mark.through)
+                added = await self._postings.begin(WORDS_VERSION)
+            mark = added
+        return mark
+
+    async def _is_of_this_log(self, mark: Mark) -> bool:
+        """Whether the log is still the one that was indexed: its id may have been erased and used anew."""
+        if mark.through < self._head.first_seq:
+            return mark.through == 0
+        found = await self._store.read(self._owner, self._root, after_seq=mark.through - 1, limit=1)
+        return bool(found) and found[0].event_id == mark.through_id
+
+
+def text_of(event: Event) -> str:
+    """What can be found of an event: a message's text and the calls it makes; empty for all else.
+
+    What recall itself brought back, and its own calls, are left out: a search would find the one before.
+    """
+    message = event.message
+    if message is None:
+        return ""
+    text = message.text
+    if message.role in ("tool", "function") and text.startswith(FRAME_OPEN):
+        return ""
+    calls = [f"{call.name} {call.arguments_json}" for call in message.tool_calls if call.name != TOOL_NAME]
+    return "\n".join([text, *calls] if text else calls)
+
+
+def _passages_of(events: Sequence[Event]) -> list[Passage]:
+    return [passage for event in events for passage in _of(event)]
+
+
+def _of(event: Event) -> Iterator[Passage]:
+    for number, text in enumerate(passages(text_of(event))):
+        yield Passage(event.seq, number, frozenset(words(text)))
