@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Self
 
-from guards.calls import CallRecord, Outcome, PendingCall, canonical_json
+from guards.calls import CallRecord, Outcome, PendingCall, canonical_json, read_time
 from guards.epochs import Epochs
 from guards.tools import ToolSpec
 from guards.wording import Wording, quoted
@@ -69,7 +69,7 @@ class _Entry:
             binding=None if binding is None else str(binding),
             scope=None if scope is None else str(scope),
             epoch=int(value["epoch"]),
-            read_at=_aware(str(value["read_at"])),
+            read_at=read_time(str(value["read_at"])),
             text=text,
             size=_size(text),
         )
@@ -265,13 +265,6 @@ def _same(one: str, other: str | None) -> bool:
 
 def _size(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
-
-
-def _aware(text: str) -> datetime:
-    at = datetime.fromisoformat(text)
-    if at.tzinfo is None:
-        raise ValueError(f"time {text!r} has no offset; times are aware UTC")
-    return at
 
 
 def _age(seconds: float) -> str:

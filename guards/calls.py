@@ -31,6 +31,7 @@ __all__ = [
     "fingerprint",
     "parse_arguments",
     "plain",
+    "read_time",
 ]
 
 _DEPTH: Final = 200
@@ -384,6 +385,14 @@ def _whole(value: Any) -> Any:
     if isinstance(value, list):
         return [_whole(item) for item in cast("list[Any]", value)]
     return value
+
+
+def read_time(text: str) -> datetime:
+    """A time as snapshots and facts write it; `ValueError` for any other text."""
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError(f"time {text!r} has no offset; times are aware UTC")
+    return at
 
 
 _encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode

@@ -14,7 +14,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Any, Final, TypeVar, cast
 
-from guards.calls import CallRecord, Outcome, PendingCall
+from guards.calls import CallRecord, Outcome, PendingCall, read_time
 from guards.errors import SnapshotError
 
 __all__ = [
@@ -208,18 +208,11 @@ def _from_json(key: str, item: Any) -> Any:
     return item if reader is None else reader(item)
 
 
-def _aware(text: str) -> datetime:
-    at = datetime.fromisoformat(text)
-    if at.tzinfo is None:
-        raise ValueError(f"time {text!r} has no offset; times are aware UTC")
-    return at
-
-
 _READERS: Final[dict[str, Callable[[Any], Any]]] = {
     "call": lambda row: from_dict(PendingCall, row),
     "record": lambda row: from_dict(CallRecord, row),
-    "at": _aware,
-    "started_at": _aware,
+    "at": read_time,
+    "started_at": read_time,
     "outcome": Outcome,
     "cost_usd": Decimal,
     **dict.fromkeys(("references", "aliases", "call_ids", "attempt_errors"), tuple),

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
-from guards.calls import CallRecord, Outcome, PendingCall
+from guards.calls import CallRecord, Outcome, PendingCall, read_time
 from guards.limits import Limits
 from guards.tools import ToolSpec
 from guards.verdicts import Action, Check, Finding
@@ -205,7 +205,7 @@ class BudgetCheck:
         for call_id, (tool, group, names) in dict(value["open"]).items():
             windows = tuple(check._windows[name] for name in names)
             check._open[str(call_id)] = _Open(tool, group, windows)
-        check._spent = deque((_aware(at), _decimal(cost)) for at, cost in value["spent"])
+        check._spent = deque((read_time(at), _decimal(cost)) for at, cost in value["spent"])
         return check
 
     def _charge(self, name: str, group: str | None, at: datetime) -> _Open:
@@ -302,14 +302,7 @@ def _short(value: float | Decimal) -> str:
 
 
 def _time(text: str | None) -> datetime | None:
-    return None if text is None else _aware(text)
-
-
-def _aware(text: str) -> datetime:
-    at = datetime.fromisoformat(text)
-    if at.tzinfo is None:
-        raise ValueError(f"time {text!r} has no offset; times are aware UTC")
-    return at
+    return None if text is None else read_time(text)
 
 
 def _decimal(text: str) -> Decimal:
