@@ -50,7 +50,7 @@ def wire(request: pytest.FixtureRequest) -> str:
 def summarizer(server: LoopbackServer, wire: str, **options: Any) -> LlmSummarizer:
     model, url = WIRES[wire]
     settings = {
-        "timeout_s": 5.0,
+        "timeout_s": 30.0,
         "backoff_s": 0.001,
         "api_base": getattr(server, url),
         "api_key": "k",
