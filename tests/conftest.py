@@ -105,6 +105,14 @@ def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Te
 
 
 @pytest.fixture(autouse=True)
+def unconfigured_logs() -> Iterator[None]:
+    """Leave structlog as an application finds it; `capture_logs` alone leaves it configured."""
+    yield
+    if "structlog" in sys.modules:
+        sys.modules["structlog"].reset_defaults()
+
+
+@pytest.fixture(autouse=True)
 def no_leftovers_of_litellm(request: pytest.FixtureRequest) -> Iterator[None]:
     """Let litellm's cached clients go in the test that made them; it leaves their connections open.
 

@@ -89,6 +89,8 @@ class SessionTools:
     ) -> None:
         """Set the tools' specs, the memory and the guard's policies, before the first call.
 
+        Give every worker of a conversation the same: what one knows nothing of, it neither replays nor keeps.
+
         Args:
             tools: Specs; they go before those that the manager's tool schemas give.
             memory: Where finished calls are remembered; `None` remembers nothing. Without it, what is learned

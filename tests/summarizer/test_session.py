@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
@@ -407,26 +406,23 @@ async def test_events_are_logged_without_content() -> None:
     def broken(_messages: object) -> str:
         raise RuntimeError(word)
 
-    try:
-        with capture_logs() as logs:
-            store = MemoryStore()
-            manager = SessionManager(
-                "c", store=store, policy=soft_only(200), summarizer=broken, segmentation="inline"
-            )
-            for number in range(12):
-                await manager.turn(f"{said(number)} {word}", f"{told(number)} {word}")
-            await manager.tool_used("look", {"x": word}, word)
-            hang = Hang(summary_text())
-            slow = SessionManager("c", store=store, summarizer=asking(scripted(hang)))
-            task = asyncio.create_task(slow.segment())
-            await hang.started.wait()
-            await SessionManager("c", store=store).segment()
-            hang.release()
-            await task
-            await SessionManager("d", store=store).user_says("x")
-            await SessionManager("d", store=store).segment()
-    finally:
-        structlog.reset_defaults()
+    with capture_logs() as logs:
+        store = MemoryStore()
+        manager = SessionManager(
+            "c", store=store, policy=soft_only(200), summarizer=broken, segmentation="inline"
+        )
+        for number in range(12):
+            await manager.turn(f"{said(number)} {word}", f"{told(number)} {word}")
+        await manager.tool_used("look", {"x": word}, word)
+        hang = Hang(summary_text())
+        slow = SessionManager("c", store=store, summarizer=asking(scripted(hang)))
+        task = asyncio.create_task(slow.segment())
+        await hang.started.wait()
+        await SessionManager("c", store=store).segment()
+        hang.release()
+        await task
+        await SessionManager("d", store=store).user_says("x")
+        await SessionManager("d", store=store).segment()
     names = {entry["event"] for entry in logs}
 
     assert names >= {"segment.created", "segment.conflict_lost", "segment.skipped", "summary.rejected"}

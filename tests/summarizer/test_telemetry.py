@@ -4,18 +4,9 @@ import logging
 import subprocess
 import sys
 
-import pytest
 import structlog
 
 from summarizer.telemetry import log
-
-
-@pytest.fixture(autouse=True)
-def unconfigured():
-    """Leave structlog as an application finds it."""
-    structlog.reset_defaults()
-    yield
-    structlog.reset_defaults()
 
 
 def test_an_event_reaches_the_standard_logger(caplog):
