@@ -312,7 +312,7 @@ def _other(value: Any, lenient: bool, above: list[int], path: str) -> Any:
         if isinstance(value, kinds):
             return convert(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        fields = {f.name: getattr(value, f.name, None) for f in dataclasses.fields(value)}
         return _copy(fields, lenient, above, path)
     dump = getattr(value, "model_dump", None)
     if callable(dump) and not isinstance(value, type):

@@ -9,6 +9,7 @@ from typing import Any
 from guards.calls import CallRecord, Outcome, PendingCall, plain
 from guards.errors import InvalidArgumentsError
 from guards.facts import Finished
+from guards.limits import money
 from guards.paths import compact
 
 __all__ = ["error_text", "finished", "outcome_of", "record_of", "text_of"]
@@ -49,6 +50,9 @@ def finished(
     A good result is bound under the call's number, except an iterator (a generator, an open file): nothing
     can be copied from it without using it up.
     """
+    outcome, cost_usd = Outcome(outcome), money(cost_usd)
+    if result_tokens is not None and result_tokens < 0:
+        raise ValueError(f"result_tokens={result_tokens!r}: use a whole number from 0, or None")
     good = outcome is Outcome.OK
     kept, exact = _kept(result) if good else (None, True)
     bound = good and not isinstance(result, Iterator | AsyncIterator)
@@ -85,8 +89,16 @@ def error_text(error: BaseException | str | None, outcome: Outcome) -> str:
     """The error as text; the outcome's name where there is none."""
     if isinstance(error, BaseException):
         kind = type(error).__name__
-        return f"{kind}: {error}" if str(error) else kind
+        text = _words_of(error)
+        return f"{kind}: {text}" if text else kind
     return error or outcome.value
+
+
+def _words_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001  `__str__` of the host's own error.
+        return ""
 
 
 def text_of(result: Any) -> str:

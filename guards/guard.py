@@ -40,7 +40,7 @@ from guards.running import CallResult, Memory, finish, guarded, run
 from guards.state import GuardState
 from guards.steps import Steps
 from guards.tools import ToolSpec
-from guards.verdicts import Action, Verdict
+from guards.verdicts import Action, Check, Finding, Verdict
 from guards.wording import Wording, quoted
 
 if TYPE_CHECKING:
@@ -267,8 +267,8 @@ class ToolGuard:
             outcome: Where `error` does not tell: by itself, none is `ok`, a `TimeoutError` a `timeout`, an
                 interruption (`CancelledError`, `KeyboardInterrupt`) `cancelled`, any other `error`.
             attempt_errors: Error kinds of earlier attempts of the same call.
-            result_tokens: Tokens of the result, if counted.
-            cost_usd: What the call cost, if known.
+            result_tokens: Tokens of the result, 0 or more; `None`: counted here if a limit needs them.
+            cost_usd: What the call cost, 0 or more, if known.
             aliases: Further names for the result.
 
         Returns:
@@ -276,9 +276,11 @@ class ToolGuard:
 
         Raises:
             UnknownCallError: No such call is open: it ended already, or never began.
-            ValueError: An alias is no name; the call is still open.
+            ValueError: An alias, an outcome or a figure that cannot be; the call is still open.
         """
         call = self._open(call_id)
+        if result_tokens is None and error is None and self._state.budget.limits.result_tokens is not None:
+            result_tokens = self._count_tokens(text_of(result))
         fact = finished(
             call,
             outcome_of(error) if outcome is None else outcome,
@@ -318,6 +320,16 @@ class ToolGuard:
             self._steps.let(call if at is None else replace(call, started_at=at), [], None)
             self._steps.running.discard(call_id)
         return self.after_call(call_id, result=result, error=error)
+
+    def unreadable(self, name: str, error: InvalidArgumentsError, call_id: str | None = None) -> Verdict:
+        """Refuse a call whose arguments are no JSON object; the message tells the model to send them anew.
+
+        Refused even in shadow mode: there is nothing to run it with.
+        """
+        call = self._steps.call(call_id or self._new_id(), self.spec_of(name), {}, {})
+        message = self.wording.say("arguments_unreadable", tool=quoted(name), why=quoted(str(error)))
+        finding = Finding(Check.REFERENCES, Action.BLOCK, "references.unreadable", message)
+        return self._steps.refuse(call, [finding, self._state.loop.examine(call, self.spec_of(name))])
 
     def replay_open(self, call_id: str) -> Verdict | None:
         """End an open call with the result that an equal one has brought since; `None` if none has.
@@ -478,11 +490,10 @@ class ToolGuard:
             idempotency_key: See `before_call`.
 
         Returns:
-            How it went; a tool's error is in it, not raised. Equal concurrent calls that may be replayed
-            run once.
+            How it went; a tool's error, and arguments that are no JSON object, are in it, not raised. Equal
+            concurrent calls that may be replayed run once.
 
         Raises:
-            InvalidArgumentsError: Arguments that are no JSON object.
             CallInProgressError: A call with this id runs here.
             ValueError: `retries` below 0.
         """

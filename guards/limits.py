@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from typing import Any, Final, Literal, Self
 
-__all__ = ["Limits"]
+__all__ = ["Limits", "money"]
 
 _COUNTS: Final = ("total", "per_run", "per_turn", "result_tokens")
 _AMOUNTS: Final = ("wall_s", "cost_usd", "spend_per_minute_usd")
@@ -66,7 +66,7 @@ class Limits:
         for name in _AMOUNTS:
             _check_amount(name, getattr(self, name))
         for name in ("cost_usd", "spend_per_minute_usd"):
-            object.__setattr__(self, name, _money(getattr(self, name)))
+            object.__setattr__(self, name, money(getattr(self, name)))
         if self.window not in _WINDOWS:
             raise ValueError(f"window={self.window!r} is none of {', '.join(_WINDOWS)}; choose one")
         if self.warn_at is not None and not 0 < self.warn_at <= 1:
@@ -133,6 +133,13 @@ def _check_amount(name: str, value: float | Decimal | None) -> None:
         raise ValueError(f"{name}={value!r} is no number from 0; use None for no limit")
 
 
-def _money(value: float | Decimal | None) -> Decimal | None:
-    """The amount as written: `0.1` is ten cents, not the nearest binary fraction."""
-    return value if value is None or isinstance(value, Decimal) else Decimal(str(value))
+def money(value: float | Decimal | None) -> Decimal | None:
+    """The amount as written: `0.1` is ten cents, not the nearest binary fraction.
+
+    Raises:
+        ValueError: It is below 0, or no number.
+    """
+    amount = value if value is None or isinstance(value, Decimal) else Decimal(str(value))
+    if amount is not None and not (amount.is_finite() and amount >= 0):
+        raise ValueError(f"cost {value!r} is no amount of 0 or more; use None if it is unknown")
+    return amount

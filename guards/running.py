@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from guards.calls import CallRecord, Outcome, fingerprint, plain
+from guards.calls import CallRecord, Outcome, fingerprint, parse_arguments, plain
 from guards.endings import outcome_of
 from guards.errors import GuardLimitError, InvalidArgumentsError, UnknownCallError, UnresolvedReferenceError
 from guards.tools import ToolSpec
@@ -91,6 +91,11 @@ async def run(
 ) -> CallResult:
     """See `ToolGuard.run`."""
     _check(retries)
+    try:
+        arguments = parse_arguments(arguments)
+    except InvalidArgumentsError as error:
+        verdict = guard.unreadable(name, error, call_id)
+        return CallResult(verdict, verdict.message)
     async with turn_of(guard, name, arguments):
         verdict = guard.before_call(name, arguments, call_id, idempotency_key=idempotency_key)
         return await finish(guard, tool, verdict, retries=retries, timeout_s=timeout_s)

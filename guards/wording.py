@@ -48,6 +48,9 @@ class Wording:
         "call was not run. Ask that tool for a smaller part, or write the value itself."
     )
 
+    arguments_unreadable: str = (
+        "{tool} was not run: {why}. Send the arguments again as one complete JSON object."
+    )
     result_named: str = "This result is {reference}: pass it on by that name instead of copying it."
     reference_too_much: str = (
         "The references of this call stand for {size} bytes, more than the {limit} that one call may "

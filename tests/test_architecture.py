@@ -75,7 +75,7 @@ COMPLEXITY = 10
 
 LARGE: dict[str, int] = {
     # Two thirds of these are the docstrings and signatures of the calls that users make.
-    "guards/guard.py": 611,
+    "guards/guard.py": 622,
     "summarizer/session.py": 633,
 }
 """Ratchet: `path` (lines), `path::function` (lines) or `path::function complexity`, and what it has today."""
@@ -83,6 +83,7 @@ LARGE: dict[str, int] = {
 BROAD_EXCEPTS: dict[str, str] = {
     "guards/calls.py::_dumped": "`model_dump` of the caller's own class",
     "guards/checks/permission.py::PermissionCheck._ask_hook": "the host's own hook",
+    "guards/endings.py::_words_of": "`__str__` of the host's own error",
     "guards/running.py::_remember": "the host's own memory",
     "guards/running.py::execute": "the host's own tool",
     "summarizer/context/policies/applying.py::_checked_step": "the caller's own context policy",

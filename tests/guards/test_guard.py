@@ -1012,3 +1012,32 @@ def test_a_new_run_has_its_budget_anew() -> None:
     assert not once()
     guard.reset_for_new_prompt(new_run=True)
     assert once()
+
+
+@pytest.mark.parametrize(
+    "ended",
+    [{"cost_usd": Decimal("NaN")}, {"cost_usd": -1}, {"result_tokens": -1}, {"outcome": "fine"}],
+    ids=str,
+)
+def test_a_figure_out_of_range_leaves_the_call_open(ended: dict[str, Any]) -> None:
+    """A bad cost, count or outcome is refused before anything changes."""
+    guard = ToolGuard(limits=Limits(cost_usd=1))
+    verdict = guard.before_call("pay", {})
+    before = guard.snapshot()
+
+    with pytest.raises(ValueError):
+        guard.after_call(verdict.call_id, result=1, **ended)
+    assert before == guard.snapshot()
+    assert guard.after_call(verdict.call_id, result=1, cost_usd=0.01) is not None
+
+
+def test_a_limit_on_result_tokens_counts_where_the_host_does_not() -> None:
+    """The decorator and `run` count by themselves."""
+    guard = ToolGuard(limits=Limits(result_tokens=100, warn_at=None))
+
+    @guard.tool(read_only=True)
+    def read(i: int) -> str:
+        return "x" * 4000
+
+    assert read(i=1) == "x" * 4000
+    assert read(i=2).startswith("Not run")
