@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Self
 
 from guards.calls import CallRecord, Outcome, PendingCall, canonical_json, read_time
+from guards.checks.results import said
 from guards.epochs import Epochs
 from guards.tools import ToolSpec
 from guards.wording import Wording, quoted
@@ -155,18 +156,20 @@ class ResultCache:
             return None
         return Cached(entry.call_id, entry.binding, age_s, json.loads(entry.text))
 
-    def put(self, record: CallRecord, epoch: int) -> None:
+    def put(self, record: CallRecord, epoch: int, ttl_s: float | None = None) -> None:
         """Take a finished call into account: to be called for tools that may be replayed.
 
         A good result is kept; a replay counts as a hit and as a use; any other outcome changes nothing.
-        If the same question was answered differently at the same epoch, the tool's licence is withdrawn
-        and its results are dropped.
+        One that says that it failed, or that work goes on, is asked for anew, and drops the one before it.
+        If the same question was answered differently at the same epoch and before the first answer expired,
+        the tool's licence is withdrawn and its results are dropped.
 
         Args:
             record: The call. Its result is copied.
             epoch: Of its scope when the call began, so that a write which overlapped it disqualifies the
                 result. For a tool that itself writes (an idempotent one): the epoch after its own write,
                 if no other fell between.
+            ttl_s: The tool's own; `None`: the cache's.
         """
         if record.outcome is Outcome.REPLAYED:
             self._hits += 1
@@ -178,12 +181,12 @@ class ResultCache:
         self._misses += 1
         if record.tool_name in self._withdrawn:
             return
-        text = _json(record.result)
+        text = _json(record.result) if _is_final(record.result) else None
         earlier = self._entries.get(record.fingerprint)
-        if earlier is not None and earlier.epoch == epoch and not _same(earlier.text, text):
-            self._withdraw(record.tool_name)
-        elif text is None:
+        if text is None:
             self._drop(record.fingerprint)
+        elif earlier is not None and self._contradicts(record, epoch, ttl_s, earlier, text):
+            self._withdraw(record.tool_name)
         else:
             self._keep(record.fingerprint, _entry(record, epoch, text))
 
@@ -213,6 +216,14 @@ class ResultCache:
             self._ageless = set(self._entries)
         self._latest = now
         return now
+
+    def _contradicts(
+        self, record: CallRecord, epoch: int, ttl_s: float | None, earlier: _Entry, text: str
+    ) -> bool:
+        """Whether the answer differs from one that should still have held."""
+        ttl_s = self.ttl_s if ttl_s is None else ttl_s
+        expired = ttl_s is not None and (record.at - earlier.read_at).total_seconds() >= ttl_s
+        return earlier.epoch == epoch and not expired and not _same(earlier.text, text)
 
     def _keep(self, fingerprint: str, entry: _Entry) -> None:
         self._drop(fingerprint)
@@ -249,6 +260,12 @@ def _entry(record: CallRecord, epoch: int, text: str) -> _Entry:
     )
 
 
+def _is_final(result: Any) -> bool:
+    """Whether the result does not say that it failed, or that work goes on."""
+    answer = said(result)
+    return not (answer.failed or answer.goes_on)
+
+
 def _json(value: Any) -> str | None:
     try:
         return _encode(value)
@@ -256,11 +273,9 @@ def _json(value: Any) -> str | None:
         return None
 
 
-def _same(one: str, other: str | None) -> bool:
+def _same(one: str, other: str) -> bool:
     """Equal as values: `1` and `1.0` are, and objects in any order of keys."""
-    if one == other or other is None:
-        return one == other
-    return canonical_json(json.loads(one)) == canonical_json(json.loads(other))
+    return one == other or canonical_json(json.loads(one)) == canonical_json(json.loads(other))
 
 
 def _size(text: str) -> int:

@@ -68,7 +68,7 @@ class GuardState:
             "cache": {"clock": clock},
             "loop": {"policy": loop, "wording": wording},
             "budget": {"limits": limits, "wording": wording, "clock": clock},
-            "grounding": {"policy": grounding, "wording": wording},
+            "grounding": {"policy": grounding, "wording": wording, "held": self.holds},
             "permission": {"policy": permissions, "wording": wording},
             "ledger": {"wording": wording},
         }
@@ -113,6 +113,11 @@ class GuardState:
                 self._announced(fact)
             case _:
                 self._heard(fact)
+
+    def holds(self, binding_id: str) -> bool:
+        """Whether the name's value is held, so that it may be named to the model."""
+        binding = self.bindings.get(binding_id)
+        return binding is not None and binding.gone is None
 
     def snapshot(self) -> dict[str, Any]:
         """JSON, whole."""
@@ -191,6 +196,7 @@ class GuardState:
             self.epochs.move(call.scope)
         self.permission.began(call)
         self.budget.began(call, spec)
+        self.grounding.began(call, spec)
         self.open.pop(call.call_id, None)
         epoch = self.epochs.current(call.scope) if call.epoch >= 0 else -1
         self.open[call.call_id] = call if epoch == call.epoch else replace(call, epoch=epoch)
@@ -220,10 +226,10 @@ class GuardState:
         self.numbers.pop(record.call_id, None)
         epoch = None if record.outcome is Outcome.REPLAYED else self._epoch_of_result(call, spec)
         if spec.may_replay and (record.outcome is Outcome.REPLAYED or (epoch is not None and fact.exact)):
-            self.cache.put(record, epoch or 0)
+            self.cache.put(record, epoch or 0, spec.ttl_s)
         self.loop.observe(record)
         self.budget.observe(record)
-        self.grounding.observe(record, spec)
+        self.grounding.observe(record)
         self.ledger.finish(record)
 
     def _is_free(self, binding_id: str) -> bool:

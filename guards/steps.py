@@ -11,6 +11,7 @@ from guards.cache import Cached
 from guards.calls import CallRecord, Outcome, PendingCall, fingerprint, plain
 from guards.checks.permission import Confirmation
 from guards.endings import record_of
+from guards.errors import GuardLimitError, UnresolvedReferenceError
 from guards.facts import Asked, Began, Decided, Fact, Finished, Refused
 from guards.ledger import Done
 from guards.paths import put
@@ -235,7 +236,7 @@ class Steps:
             f"{message} {warned}".rstrip(),
             found[0].reason_code if found else "cache.replay",
             tuple(found),
-            reference=f"${earlier.binding}" if earlier.binding else None,
+            reference=f"${earlier.binding}" if self.state.holds(earlier.binding or "") else None,
             replayed=earlier.call_id,
             result=plain(earlier.result),
         )
@@ -268,14 +269,20 @@ class Steps:
         )
 
     def _repaired(self, call: PendingCall, spec: ToolSpec, found: Sequence[Finding]) -> PendingCall:
-        """The call with the proposals of its findings taken: a copied value becomes the bound one."""
+        """The call with the proposals of its findings taken: a copied value becomes the bound one.
+
+        Where they do not resolve, or would put in too much, it is the call as the model wrote it.
+        """
         repairs = {path: reference for finding in found for path, reference in finding.repair.items()}
         if not repairs:
             return call
         raw = plain(call.raw_arguments)
         for path, reference in repairs.items():
             put(raw, path, reference)
-        return self.pending(call.call_id, spec, raw)
+        try:
+            return self.pending(call.call_id, spec, raw)
+        except (UnresolvedReferenceError, GuardLimitError):
+            return call
 
 
 _NO_TOOL: Final = ToolSpec("-")

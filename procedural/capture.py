@@ -20,7 +20,7 @@ from procedural.errors import TraceError
 from procedural.fixes import Attempt, changes_between, same_goal
 from procedural.goals import goal_of
 from procedural.quoting import error_class, error_skeleton
-from procedural.redaction import redact
+from procedural.redaction import redact, redact_name
 from procedural.shapes import form_of, leaves_of, result_shape, without_places, word_value
 from procedural.traces import Correction, Trace
 
@@ -109,6 +109,11 @@ class Capture:
         )
         return self._linked(trace, attempt)
 
+    def forget(self) -> None:
+        """Begin anew, as after a restart."""
+        self._windows.clear()
+        self._goal = None
+
     def _goal_of(self, goal: str | None) -> tuple[frozenset[str], tuple[str, ...]]:
         """The views of a goal; the calls that serve one goal come one after the other."""
         if self._goal is None or self._goal[0] != goal:
@@ -186,6 +191,7 @@ def _failure(call: FinishedCall) -> tuple[str, str | None, str]:
         kind, text = call.error_kind or type(call.error).__name__, _text_of(call.error)
     else:
         kind, text = call.error_kind or "", call.error or _said(call.result)
+    kind = redact_name(kind)
     skeleton = error_skeleton(text) or error_skeleton(_words(kind)) or None
     return error_class(f"{_words(kind)} {skeleton or ''}"), skeleton, redact(text)[:1000]
 
@@ -211,7 +217,7 @@ def _words(kind: str) -> str:
 def _name(name: object) -> str:
     if not isinstance(name, str) or not name.strip():
         raise TraceError(f"tool name {name!r} is no text with letters; give the name as it was called")
-    return _CONTROL.sub(" ", name)[:200]
+    return _CONTROL.sub(" ", redact_name(name))[:200]
 
 
 def _path(path: str) -> str:

@@ -4,7 +4,8 @@ Two unrelated questions differ in *what they are about*: one name, number or ide
 another. A correction differs in *how the question is put*, and each difference must show it: an argument
 added or left out, a value in another form or spelling, a number moved the way the error asked, or the
 value that the error itself stated or lets compute. One difference without such a sign, and it is no
-correction. Free text (a shell command, a message) gives no sign: two of them are always different questions.
+correction. Where no goal is known the calls themselves have to show that they ask the same. Free text (a
+shell command, a message) gives no sign: two of them are always different questions.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ _MOST_CHANGES: Final = 6
 _LONGEST: Final = 80
 """Characters of a text that may name something; beyond it, or over lines, it is free text."""
 _BY_NUMBER: Final = ("named", "adjusted", "raised", "lowered")
+_WEAK: Final = ("added", "removed", "raised", "lowered")
+"""Changes that could be another question just as well."""
 _TELLING: Final = (
     "id",
     "id with #",
@@ -102,10 +105,37 @@ def changes_between(failed: Attempt, later: Attempt) -> tuple[Change, ...] | Non
     whole = _renamed({change for change in found if change is not None}, failed, later)
     if None in found or whole is None or len(whole) > _MOST_CHANGES:
         return None
+    if not (failed.goal or _same_subject(failed, later) or _asks_the_same(whole, failed, later)):
+        return None
     items = any("[" in change.path and change.kind in ("added", "removed") for change in whole)
     if items and all(change.kind not in _BY_NUMBER for change in whole):
         return None  # A list that became longer or shorter asks for more or less, unless its numbers say why.
     return tuple(sorted(whole))
+
+
+def _asks_the_same(changes: set[Change], failed: Attempt, later: Attempt) -> bool:
+    """Whether two calls without a goal agree in an argument, or the error names what changed.
+
+    A text with more words (`New York` for `York`) names something else.
+    """
+    both = [path for path in failed.leaves if path in later.leaves]
+    equal = any(not _differs(path, failed, later) for path in both)
+    if not all(
+        equal or change.kind not in _WEAK or _names(failed.error_text, change.path) for change in changes
+    ):
+        return False
+    if all(change.kind != "extended" for change in changes):
+        return True
+    return all(_word_count(failed.leaves[path]) == _word_count(later.leaves[path]) for path in both)
+
+
+def _names(error: str, path: str) -> bool:
+    name = path.rsplit(".", 1)[-1].replace("[]", "")
+    return _is_named(name.replace("_", " "), error.replace("_", " "))
+
+
+def _word_count(leaf: Leaf) -> int:
+    return len(leaf.split()) if isinstance(leaf, str) else 1
 
 
 def _renamed(found: set[Change], failed: Attempt, later: Attempt) -> set[Change] | None:

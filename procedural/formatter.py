@@ -33,7 +33,7 @@ class ProceduralContextFormatter:
     """Turns patterns into hints with their evidence, within a number of tokens.
 
     No argument value but a short plain choice is shown, no goal, no result. Error texts stand between quotes,
-    without values, and only if they read like an error; see `quoting` for what is withheld.
+    values replaced by X, and only if they read like an error; see `quoting` for what is withheld.
 
     Args:
         max_tokens: Most tokens of the text, 0 or more; what does not fit is left out.
@@ -68,6 +68,11 @@ class ProceduralContextFormatter:
         Findings go before plain rates, and each tool's most telling one before any tool's second, in the
         order of the patterns.
         """
+        return self.format_with_tools(patterns)[0]
+
+    def format_with_tools(self, patterns: Iterable[Pattern]) -> tuple[str, frozenset[str]]:
+        """The text of `format`, and the names of the tools on which it holds a hint."""
+        patterns = tuple(patterns)
         tools = [sorted(self._hints(pattern))[: self._per_tool] for pattern in patterns]
         turns = sorted(
             (kind >= _RATE, place, tool, text)
@@ -79,7 +84,8 @@ class ProceduralContextFormatter:
             more = [*chosen, (place, tool, text)]
             if self._count(self._render(more)) <= self.max_tokens:
                 chosen = more
-        return self._render(chosen) if chosen else ""
+        names = frozenset(patterns[tool].tool_name for _, tool, _ in chosen)
+        return (self._render(chosen), names) if chosen else ("", names)
 
     def _render(self, hints: Sequence[tuple[int, int, str]]) -> str:
         by_tool = sorted(hints, key=lambda hint: (hint[1], hint[0]))
@@ -145,7 +151,10 @@ class ProceduralContextFormatter:
     def _error(self, error_class: str, text: str, pattern: Pattern) -> str | None:
         """How an error is named, `None` if nothing of it may be shown."""
         name = safe_name(pattern.tool_name)
-        known = () if name == WITHHELD else re.findall("[A-Za-z]+", name)
+        changed = (change.path for fix in pattern.fixes for change in fix.changes)
+        paths = (*changed, *(argument.path for argument in pattern.arguments))
+        names = " ".join(["" if name == WITHHELD else name, *map(safe_path, paths)])
+        known = re.findall("[A-Za-z]+", names)
         quoted = quotable_error(text, known) if text else None
         if quoted is not None:
             return self._wording.say("error_quoted", text=quoted)

@@ -145,7 +145,7 @@ class ToolMemoryManager:
             session_id=self.session_id if session_id is None else session_id,
         )
         async with self._lock:
-            trace = self._capture.trace(call)
+            trace = await self._traced(call)
             if self.scope.shared:
                 trace = replace(trace.anonymous(), trace_id=_digest(self.owner, trace.trace_id))
             await self._append(trace)
@@ -205,7 +205,6 @@ class ToolMemoryManager:
         async with self._lock:
             removed = await self._store.erase(self.owner)
             self._forget()
-            self._capture = Capture(self.owner, self._capture.clock, self._capture.new_id)
         return removed
 
     def get_patterns(self, tool_name: str | None = None) -> tuple[Pattern, ...]:
@@ -232,6 +231,15 @@ class ToolMemoryManager:
             known = self._patterns[name] = (now.toordinal(), pattern)
         return known[1]
 
+    async def _traced(self, call: FinishedCall) -> Trace:
+        """The call's trace; what it says of earlier calls holds only if nobody has erased them."""
+        trace = self._capture.trace(call)
+        if trace.correction is None and not trace.previous:
+            return trace
+        log_id = self._log_id
+        await self._catch_up()
+        return trace if not log_id or log_id == self._log_id else self._capture.trace(call)
+
     async def _append(self, trace: Trace) -> None:
         done = await self._store.append(self.scope, [trace])
         first = done.last_seq == len(done.added)
@@ -247,7 +255,8 @@ class ToolMemoryManager:
         """Fold in what others wrote; start anew where the log is not the one that is remembered."""
         page = await self._store.read(self.scope, self._through if self._log_id else None)
         if page.log_id != self._log_id:
-            self._forget()
+            if self._log_id:
+                self._forget()
             page = await self._store.read(self.scope)
             self._open(page)
             page = page if page.checkpoint is None or self._through else await self._store.read(self.scope, 0)
@@ -293,6 +302,7 @@ class ToolMemoryManager:
         self._sums: dict[str, Aggregate] = {}
         self._log_id, self._through, self._saved = "", 0, 0
         self._patterns.clear()
+        self._capture.forget()
 
 
 def _scope(kind: str, owner: str | None, session_id: str | None) -> Scope:

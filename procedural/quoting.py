@@ -2,8 +2,9 @@
 
 Three fences. Characters: only letters, digits and a few marks, so no markup, no quote that closes, no new
 line. Content: text that addresses the reader or orders something is withheld. Kind: an error text is shown
-only where at least half of its words are ordinary words of error messages; any other text, in any
-language, is withheld and its class is named instead.
+only where at least half of its words are ordinary words of error messages, and of these words alone: each
+other word may be a value and becomes X. Any other text, in any language, is withheld and its class is named
+instead.
 """
 
 from __future__ import annotations
@@ -63,8 +64,10 @@ keyword callable iterable subscriptable unpack undefined defined internal
 unexpected duplicate conflict locked same different only other
 another any all unmatched syntax parse parsing decode json line column memory disk space payment
 order user account item items id ids n x url email such as into over under before after while
+errno api token password credentials header body page timed read write t s doesn isn
 """
 _ERROR_WORDS: Final = frozenset(_ERROR_WORDS_TEXT.split())
+_VALUES: Final = re.compile(r"\bX(?:[ '_.-]+X\b)+")
 
 _CLASSES: Final[tuple[tuple[str, re.Pattern[str]], ...]] = tuple(
     (name, re.compile(pattern, re.IGNORECASE))
@@ -131,6 +134,8 @@ def error_class(error: str) -> str:
 def quotable_error(skeleton: str, known: Iterable[str] = ()) -> str | None:
     """The skeleton of an error where it may stand in a prompt between quotes, else `None`.
 
+    Words that are not ordinary in error messages may be values: each is replaced by X.
+
     Args:
         skeleton: As `error_skeleton` gives it.
         known: Words of the tool's own names, which count as ordinary.
@@ -140,8 +145,11 @@ def quotable_error(skeleton: str, known: Iterable[str] = ()) -> str | None:
     if not words or skeleton.startswith("#") or _orders(words):
         return None
     ordinary = _ERROR_WORDS | {word.lower() for word in known}
-    share = sum(word in ordinary or len(word) == 1 for word in words) / len(words)
-    return text.replace("'", "") if share >= 0.5 and not is_secret_value(text) else None
+    share = sum(word in ordinary for word in words) / len(words)
+    if share < 0.5 or is_secret_value(text):
+        return None
+    shown = _LETTERS.sub(lambda word: word[0] if word[0].lower() in ordinary else "X", text)
+    return _VALUES.sub("X", shown).replace("'", "")
 
 
 def ordinary_error(skeleton: str) -> str | None:

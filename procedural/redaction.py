@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["REDACTED", "is_secret_name", "is_secret_value", "redact"]
+__all__ = ["REDACTED", "is_secret_name", "is_secret_value", "redact", "redact_name"]
 
 REDACTED: Final = "[redacted]"
 
@@ -51,6 +51,7 @@ _SHAPES: Final = re.compile(
 )
 _USERINFO: Final = re.compile(r"(://)[^\s/@]{1,300}(?=@)")
 _DENSE: Final = re.compile(r"[A-Za-z0-9_+/=-]{24,}")
+_NAME_PARTS: Final = re.compile(r"(?:[A-Za-z]*\d{0,3}(?:[_./-]|$))+")
 _STEMS: Final = ("pass", "secret", "key", "token", "credential", "auth", "cookie", "pwd", "cvv")
 """One of these stands in every name that `_NAMED` knows."""
 
@@ -67,6 +68,12 @@ def redact(text: str) -> str:
     if any(stem in folded for stem in _STEMS):
         text = _NAMED.sub(rf"\g<name>{REDACTED}", text)
     return _DENSE.sub(_dense, text)
+
+
+def redact_name(name: str) -> str:
+    """The name of a tool or field, redacted; a long name of words and short numbers is no mixed string."""
+    plain = _NAME_PARTS.fullmatch(name) is not None and _SHAPES.search(name) is None
+    return name if plain else redact(name)
 
 
 def _dense(match: re.Match[str]) -> str:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
-from procedural.redaction import is_secret_name, is_secret_value
+from procedural.redaction import is_secret_name, is_secret_value, redact_name
 
 __all__ = ["SECRET", "Leaf", "form_of", "leaves_of", "result_shape", "without_places", "word_value"]
 
@@ -54,8 +54,8 @@ _FORMS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
 def leaves_of(arguments: object) -> dict[str, Leaf]:
     """The leaves of arguments by path, at most 64, without those whose name says secret.
 
-    A secret's leaf is the text `secret`. Anything is taken: a mapping, the JSON text of one, other text, an
-    object. What is no mapping has the path `$`.
+    A secret's leaf is the text `secret`, and a name that is itself a secret is `_`. Anything is taken: a
+    mapping, the JSON text of one, other text, an object. What is no mapping has the path `$`.
     """
     return dict(_leaves("", _parsed(arguments), 0, _Budget(_LEAVES)))
 
@@ -89,7 +89,8 @@ def _leaves(path: str, value: object, depth: int, budget: _Budget) -> Iterator[t
     if isinstance(value, Mapping):
         for key, item in cast("Mapping[object, object]", value).items():
             name = str(key) if isinstance(key, str | int | float | bool | None) else type(key).__name__
-            inner = f"{path}.{name[:80]}" if path else name[:80]
+            shown = "_" if redact_name(name) != name else name[:80]
+            inner = f"{path}.{shown}" if path else shown
             if is_secret_name(name):
                 yield inner, SECRET
             else:
@@ -154,7 +155,9 @@ def result_shape(result: Any) -> str:
         if len(mapping) > _KEYS:
             return "object"
         keys = sorted(str(key) for key in mapping if isinstance(key, str))
-        plain = len(keys) == len(mapping) and all(_NAME.fullmatch(key) and len(key) <= 40 for key in keys)
+        plain = len(keys) == len(mapping) and all(
+            _NAME.fullmatch(key) and redact_name(key) == key for key in keys
+        )
         return f"object({', '.join(keys)})" if plain else "object"
     if isinstance(result, str):
         return "text" if result.strip() else "blank text"

@@ -6,6 +6,7 @@ before it: so every pattern is a sum over traces, in any order.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from procedural.quoting import ordinary_error, safe_path
 __all__ = ["Change", "CompletedCall", "Correction", "Scope", "Trace"]
 
 _SCHEMA: Final = 1
+_DECLARED: Final = re.compile(r"[a-z_][A-Za-z_-]*(?:\[\])*")
 
 
 class CompletedCall(Protocol):
@@ -164,16 +166,17 @@ class Trace:
     def anonymous(self) -> Trace:
         """The trace as other owners may learn from it: no value, goal or session.
 
-        Argument names that are not plain names go too, and error texts that hold any word but the ordinary
-        ones of error messages.
+        Argument names and keys of results that look like an id or a name go too, and error texts that hold
+        any word but the ordinary ones of error messages.
         """
         return replace(
             self,
             session_id=None,
             goal_words=(),
-            forms={safe_path(path): form for path, form in self.forms.items()},
+            forms={_declared(path): form for path, form in self.forms.items()},
             choices={},
             error=self.error and ordinary_error(self.error),
+            result_shape=self.result_shape and _without_data(self.result_shape),
             correction=self.correction and _without_values(self.correction),
         )
 
@@ -242,10 +245,23 @@ class Trace:
             ) from error
 
 
+def _declared(path: str) -> str:
+    """The path of an argument; a part with digits or capitalized may be data (`W123`, `Mary`), and is `_`."""
+    if path == "$":
+        return path
+    return ".".join(part if _DECLARED.fullmatch(part) else "_" for part in safe_path(path).split("."))
+
+
+def _without_data(shape: str) -> str:
+    """The outline of a result; without its keys where one of them may be data."""
+    name, _, keys = shape.rstrip(")").partition("(")
+    return shape if all(_DECLARED.fullmatch(key) for key in keys.split(", ") if key) else name
+
+
 def _without_values(correction: Correction) -> Correction:
     error_class, _, text = correction.error.partition(": ")
     changes = {
-        Change(safe_path(c.path), c.kind, *(_nameless(part, c.kind) for part in (c.before, c.after)))
+        Change(_declared(c.path), c.kind, *(_nameless(part, c.kind) for part in (c.before, c.after)))
         for c in correction.changes
     }
     return Correction(f"{error_class}: {ordinary_error(text) or ''}", tuple(sorted(changes)))
@@ -253,7 +269,7 @@ def _without_values(correction: Correction) -> Correction:
 
 def _nameless(part: str, kind: str) -> str:
     if kind == "renamed":
-        return safe_path(part)
+        return _declared(part)
     return part if not part or part.startswith("<") else "<word>"
 
 

@@ -18,7 +18,7 @@ from typing import Any, Final, Literal, NamedTuple, Self
 
 from guards.calls import CallRecord, Outcome, PendingCall
 from guards.checks.leaves import Leaf, Need, choice, is_literal, leaves, need_of, steers
-from guards.checks.sources import Kind, Provenance, Sources
+from guards.checks.sources import Held, Kind, Provenance, Sources
 from guards.checks.values import number_of, unquoted
 from guards.tools import ToolSpec
 from guards.verdicts import Action, Check, Finding
@@ -87,6 +87,7 @@ class GroundingCheck:
         policy: What is done about arguments without one.
         sources: What was said so far; `None` begins empty.
         wording: The sentences that the model reads.
+        held: Tells the bindings whose values are held: no other is proposed. `None`: all are.
     """
 
     def __init__(
@@ -94,10 +95,12 @@ class GroundingCheck:
         policy: GroundingPolicy | None = None,
         sources: Sources | None = None,
         wording: Wording | None = None,
+        held: Held | None = None,
     ) -> None:
         self.policy = policy or GroundingPolicy()
         self.sources = sources or Sources()
         self._wording = wording or Wording()
+        self._held = held
         self._ungrounded = 0
 
     def examine(self, call: PendingCall, spec: ToolSpec) -> Finding | None:
@@ -114,7 +117,7 @@ class GroundingCheck:
             if not found.grounded:
                 missing.append(leaf)
             elif self.policy.repair and found.kind is Kind.BINDING:
-                references = self.sources.references_to(leaf.value)
+                references = self.sources.references_to(leaf.value, self._held)
                 if len(references) == 1:
                     copied[leaf.path] = references[0]
         if missing:
@@ -133,20 +136,22 @@ class GroundingCheck:
             found.append(LeafProvenance(leaf.path, source, need is not None))
         return tuple(found)
 
-    def observe(self, record: CallRecord, spec: ToolSpec | None = None) -> None:
+    def began(self, call: PendingCall, spec: ToolSpec) -> None:
+        """The call is let through: without a source for its arguments it uses up grace."""
+        if self.policy.mode == "block" and any(leaf.ungrounded for leaf in self.provenance(call, spec)):
+            self.use_grace()
+
+    def observe(self, record: CallRecord) -> None:
         """Take a finished call: its result becomes a source.
 
         So do the arguments of a tool that is known to write, once it has succeeded: what was made up is
-        now real. A call that was let through without a source uses up grace.
+        now real.
 
         Args:
             record: The call. With `record.binding` its result can be named in a message.
-            spec: The tool's spec, as `examine` had it; `None`: what the record tells.
         """
         if record.outcome in (Outcome.REFUSED, Outcome.REPLAYED):
             return
-        if self.policy.mode == "block" and self._is_ungrounded(record, spec or _spec_of(record)):
-            self.use_grace()
         if record.binding is not None:
             self.sources.add("binding", record.result, record.binding)
         elif record.outcome is Outcome.OK:
@@ -187,9 +192,10 @@ class GroundingCheck:
         policy: GroundingPolicy | None = None,
         *,
         wording: Wording | None = None,
+        held: Held | None = None,
     ) -> Self:
         """The inverse of `snapshot`."""
-        check = cls(policy, Sources.restore(value["sources"]), wording)
+        check = cls(policy, Sources.restore(value["sources"]), wording, held)
         check._ungrounded = int(value["ungrounded"])
         return check
 
@@ -222,22 +228,11 @@ class GroundingCheck:
             return None
         return need
 
-    def _is_ungrounded(self, record: CallRecord, spec: ToolSpec) -> bool:
-        call = PendingCall(
-            record.call_id,
-            record.tool_name,
-            record.arguments,
-            record.arguments,
-            record.fingerprint,
-            record.at,
-        )
-        return any(leaf.ungrounded for leaf in self.provenance(call, spec))
-
     def _missing(self, call: PendingCall, missing: list[Leaf], copied: dict[str, str]) -> Finding:
         near: dict[str, str] = {}
         named: dict[str, str] = {}
         for leaf in missing[:_SHOWN]:
-            alike, fields = self.sources.likely(leaf.value, leaf.name)
+            alike, fields = self.sources.likely(leaf.value, leaf.name, self._held)
             if alike:
                 near[leaf.path] = alike[0]
             elif fields:
@@ -272,7 +267,3 @@ class GroundingCheck:
             {"paths": list(copied)},
             repair=copied,
         )
-
-
-def _spec_of(record: CallRecord) -> ToolSpec:
-    return ToolSpec(record.tool_name, read_only=record.read_only)

@@ -1,7 +1,8 @@
 """Whether two calls of a tool ask the same in other words.
 
 Words may differ, facts may not: numbers, paths, identifiers and flags must be equal. So page 2 is not page
-1 reworded, and a file is not another file, while `cheap flights to Rome` is `flights to Rome, cheap`.
+1 reworded, and a file is not another file, while `cheap flights to Rome` is `flights to Rome, cheap`. Nor
+need `weather in Bern` be `weather in Rome` reworded: other words in one place may name another item.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ _PIECE = re.compile(r"[^\s,;()\"'?!]+")
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a call asks: by leaf, the words that may be others and the facts that may not."""
+    """What a call asks: by leaf, the words that may be others, each once, and the facts that may not."""
 
-    words: Mapping[str, frozenset[str]]
+    words: Mapping[str, tuple[str, ...]]
     facts: frozenset[str]
 
     def like(self, other: Wish, *, nested: bool = False) -> bool:
@@ -52,10 +53,14 @@ class Wish:
             words == other.words[path] or near(words, other.words[path]) for path, words in self.words.items()
         )
 
+    def another_item(self, other: Wish) -> bool:
+        """Whether the other asks the same of something else: a leaf has other words in one place only."""
+        return any(_other_item(words, other.words.get(path, ())) for path, words in self.words.items())
+
 
 def wish(arguments: Mapping[str, Any]) -> Wish | None:
     """What the arguments ask; `None` if they are too many or too long to say."""
-    words: dict[str, frozenset[str]] = {}
+    words: dict[str, tuple[str, ...]] = {}
     facts: set[str] = set()
     waiting: list[tuple[str, Any]] = [("", arguments)]
     for path, value in waiting:
@@ -74,22 +79,31 @@ def wish(arguments: Mapping[str, Any]) -> Wish | None:
     return Wish(words, frozenset(facts))
 
 
-def _read(path: str, text: str, facts: set[str]) -> frozenset[str]:
-    words: set[str] = set()
+def _read(path: str, text: str, facts: set[str]) -> tuple[str, ...]:
+    words: dict[str, None] = {}
     for piece in _PIECE.findall(text):
         bare = piece.strip(".:")
         if bare.isalpha():
             word = bare.lower()
-            words.add((word[:-1] if len(word) > 3 and word[-1] == "s" else word)[:_STEM])
+            words[(word[:-1] if len(word) > 3 and word[-1] == "s" else word)[:_STEM]] = None
         elif bare:
             facts.add(f"{path}={bare}")
-    return frozenset(words)
+    return tuple(words)
 
 
-def _overlap(ours: frozenset[str], theirs: frozenset[str]) -> bool:
-    return max(len(ours), len(theirs)) <= _MANY and len(ours & theirs) >= _ENOUGH * len(ours | theirs)
+def _overlap(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
+    ones, others = set(ours), set(theirs)
+    return max(len(ones), len(others)) <= _MANY and len(ones & others) >= _ENOUGH * len(ones | others)
 
 
-def _nested(ours: frozenset[str], theirs: frozenset[str]) -> bool:
-    shorter, longer = sorted((ours - _FILLERS, theirs - _FILLERS), key=len)
+def _other_item(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
+    one, other = ([word for word in words if word not in _FILLERS] for words in (ours, theirs))
+    for end in (0, -1):
+        while one and other and one[end] == other[end]:
+            del one[end], other[end]
+    return bool(one and other) and set(one).isdisjoint(other)
+
+
+def _nested(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
+    shorter, longer = sorted((set(ours) - _FILLERS, set(theirs) - _FILLERS), key=len)
     return len(shorter) >= 2 and len(longer) <= _FEW and shorter <= longer

@@ -125,9 +125,8 @@ class LoopCheck:
             return
         self._texts.clear()
         self._segmentations = 0
-        reworded = kin is not None and kin.count > 1
         ran_well = record.outcome is Outcome.OK and not streak.said.failed
-        wrote = record.read_only is not True and ran_well and not reworded
+        wrote = record.read_only is not True and ran_well
         if news is News.OTHER or wrote:
             self._stale = 0
             self._progress += 1

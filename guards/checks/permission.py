@@ -147,7 +147,7 @@ class Confirmations:
         """Let a call wait. Asked again it waits on; with other arguments it waits anew."""
         before = self._asked.pop(call.call_id, None)
         if before is not None and before.fingerprint == call.fingerprint:
-            asked = replace(before, state=ConfirmationState.WAITING, reason_code=reason_code)
+            asked = replace(before, state=ConfirmationState.WAITING, reason_code=reason_code, turn=call.turn)
         else:
             asked = Confirmation(
                 call.call_id,
@@ -241,10 +241,10 @@ class Confirmations:
         )
 
     def rejection(self, call: PendingCall) -> str | None:
-        """The reason for which a person refused this call, or its like in this turn; `None` if nobody did."""
+        """The reason for which a person refused this call or its like in this turn; `None` if nobody did."""
         asked = self._asked.get(call.call_id)
         if asked and asked.fingerprint == call.fingerprint:
-            if asked.state is ConfirmationState.REJECTED:
+            if asked.state is ConfirmationState.REJECTED and asked.turn == call.turn:
                 return asked.reason
             if asked.state is ConfirmationState.APPROVED:
                 return None

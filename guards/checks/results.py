@@ -153,13 +153,15 @@ def said(result: Any, error: str | None = None, hide: Sequence[str] = ()) -> Sai
     return Said(digest, kept, len(text), failed)
 
 
-def compare(old: Said, new: Said, elapsed_s: float = 0.0) -> Difference:
+def compare(old: Said, new: Said, elapsed_s: float = 0.0, *, made: bool = False) -> Difference:
     """How the new result of a call differs from an older one.
 
     Args:
         old: The older result.
         new: The newer one.
         elapsed_s: Seconds between the two; what moved with them is a clock.
+        made: The call may have made something, so that an opaque id without the name of a request or a
+            session is that of another thing.
     """
     if old.failed != new.failed:
         return Difference(Change.CHANGED)
@@ -168,11 +170,16 @@ def compare(old: Said, new: Said, elapsed_s: float = 0.0) -> Difference:
     if old.text == new.text or not old.text or not new.text:
         return Difference(Change.CHANGED)
     before, after = _rows(old.text), _rows(new.text)
-    head, tail = _common(before, after, elapsed_s, len(list(islice(_WORD.finditer(new.text), PLENTY))))
+    # An id that is one of fewer than PLENTY words is part of what the text says.
+    most = PLENTY - 1 if made else PLENTY
+    head, tail = _common(before, after, elapsed_s, len(list(islice(_WORD.finditer(new.text), most))))
     gone, came = before[head : len(before) - tail], after[head : len(after) - tail]
     if not gone and not came:
         return Difference(Change.SAME)
-    return Difference(_judged(gone, came, new, len(after)), head)
+    change = _judged(gone, came, new, len(after))
+    if change is Change.NOISE and made and any(Row(row).has_id() for row in came):
+        change = Change.CHANGED
+    return Difference(change, head)
 
 
 def _judged(gone: list[str], came: list[str], new: Said, total: int) -> Change:

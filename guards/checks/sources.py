@@ -8,7 +8,7 @@ is not found is `unknown`, never `nowhere`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from enum import StrEnum
 from itertools import chain, islice
@@ -32,10 +32,13 @@ from guards.checks.values import (
 )
 from guards.paths import opened
 
-__all__ = ["Kind", "Origin", "Provenance", "Sources"]
+__all__ = ["Held", "Kind", "Origin", "Provenance", "Sources"]
 
 Origin = Literal["user", "system", "tool", "binding", "schema"]
 """Who said it."""
+
+Held = Callable[[str], bool]
+"""Whether the value of a binding is held, by its id: no other is named. Without it, all are."""
 
 
 class Kind(StrEnum):
@@ -301,7 +304,7 @@ class Sources:
     def _missing(self) -> Provenance:
         return _NOWHERE if self.complete else _UNKNOWN
 
-    def references_to(self, value: Any) -> tuple[str, ...]:
+    def references_to(self, value: Any, held: Held | None = None) -> tuple[str, ...]:
         """The references whose whole bound value equals a scalar, at most two; text whatever its case."""
         number = None if isinstance(value, str) else number_of(value)
         if number is None and not isinstance(value, str):
@@ -310,24 +313,16 @@ class Sources:
         for text in spellings(number)[:1] if number is not None else (normalize(cast("str", value)).strip(),):
             for hit in self._results.hits(text) if text else ():
                 reference = _reference(hit, is_text=number is None)
-                if reference:
+                if reference and _may_name(hit.document, held):
                     found[reference] = None
                 if len(found) > 1:
                     break
         return tuple(found)
 
-    def likely(self, value: Any, name: str) -> tuple[list[str], list[str]]:
-        """References that may be meant by a value found nowhere, the newest binding first.
-
-        Args:
-            value: The value.
-            name: The parameter's name.
-
-        Returns:
-            Those with nearly the same value, and those whose field has the parameter's name; three each.
-        """
+    def likely(self, value: Any, name: str, held: Held | None = None) -> tuple[list[str], list[str]]:
+        """References that a value found nowhere may mean, as `meant.likely`; the newest binding first."""
         newest = reversed(self._results.recent)
-        return likely(value, name, (document for document in newest if document.origin == "binding"))
+        return likely(value, name, (document for document in newest if _may_name(document, held)))
 
     def snapshot(self) -> dict[str, Any]:
         """JSON: what users and the system said, and the newest results within 256,000 characters."""
@@ -369,6 +364,13 @@ def _provenance(hit: Hit) -> Provenance:
     if hit.document is None:
         return _UNKNOWN
     return Provenance(Kind(hit.document.origin), hit.document.where(hit.line))
+
+
+def _may_name(document: Document | None, held: Held | None) -> bool:
+    """Whether the document is a binding that may be named to the model."""
+    if document is None or document.origin != "binding":
+        return False
+    return held is None or held(document.ref or "")
 
 
 def _other_year(hit: Hit, year: int) -> bool:

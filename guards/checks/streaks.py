@@ -110,7 +110,7 @@ class Streak:
         }
         value["echoes"] = list(self.echoes)
         if self.wish:
-            words = {path: sorted(found) for path, found in self.wish.words.items()}
+            words = {path: list(found) for path, found in self.wish.words.items()}
             value["wish"] = {"words": words, "facts": sorted(self.wish.facts)}
         return value
 
@@ -122,7 +122,7 @@ class Streak:
         known["echoes"] = [str(echo) for echo in value["echoes"]]
         known["calls"] = deque(((int(i), str(c)) for i, c in value["calls"]), maxlen=_CALLS)
         if value["wish"]:
-            words = {path: frozenset(found) for path, found in value["wish"]["words"].items()}
+            words = {path: tuple(found) for path, found in value["wish"]["words"].items()}
             known["wish"] = Wish(words, frozenset(value["wish"]["facts"]))
         return cls(**known)
 
@@ -192,7 +192,8 @@ class Streaks:
 
 
 def _extends(found: Streak, record: CallRecord, heard: Said) -> bool:
-    difference = compare(found.said, heard, abs((record.at - found.at).total_seconds()))
+    elapsed_s = abs((record.at - found.at).total_seconds())
+    difference = compare(found.said, heard, elapsed_s, made=record.read_only is not True)
     if difference.change is Change.NOISE:
         same_place = found.noise_at in (-1, difference.at)
         found.noise_at = difference.at
@@ -217,7 +218,7 @@ class Family:
         """The reworded calls that asked the same, the newest first."""
         for group in reversed(self.groups):
             wanted = group.wish
-            if wanted is None or wanted.facts != asked.facts:
+            if wanted is None or wanted.facts != asked.facts or wanted.another_item(asked):
                 continue
             if wanted.like(asked, nested=not group.said.says_much):
                 return group
@@ -242,6 +243,9 @@ class Families:
         if heard.failed:
             return _add_error(family, index, record, heard, progress)
         family.error = None
+        if record.read_only is not True:
+            # What may write does something for each of its texts, however alike they are.
+            return None
         return _add_group(family, index, record, heard, progress)
 
     def snapshot(self) -> list[Any]:

@@ -24,20 +24,22 @@ _UNITS: Final = frozenset({"ms", "s", "sec", "secs", "second", "seconds", "us", 
 
 _CLOCK: Final = frozenset(
     {"now", "today", "timestamp", "ts", "clock", "generated", "rendered", "served", "printed", "fetched"}
-    | {"retrieved", "cached", "updated", "checked", "modified"}
+    | {"retrieved", "cached", "checked"}
 )
 _READ_OFF: Final = frozenset({"current", "server", "local", "response", "system", "request"})
-"""Words that name the moment of the answer; and those that make a `time` or `date` such a moment."""
+"""Words that name the moment of the answer, as `modified` and `updated` do not; and those that make a `time`
+or `date` such a moment."""
 
+_READERS: Final = frozenset({"hits", "views", "visits", "visitors", "online", "calls"})
+_STEPPED: Final = _READERS | {"seq", "sequence", "serial", "tick", "call", "attempt", "counter", "count"}
 _COUNTED: Final = frozenset(
     {"request", "req", "trace", "span", "correlation", "nonce", "seq", "sequence", "serial", "tick", "call"}
-    | {"calls", "attempt", "counter", "pid", "rtt", "uptime", "elapsed", "duration", "took", "latency"}
-    | {"hits", "views", "visits", "visitors", "online"}
+    | {"attempt", "counter", "pid", "rtt", "uptime", "elapsed", "duration", "took", "latency"}
+    | _READERS
 )
-_READERS: Final = frozenset({"hits", "views", "visits", "visitors", "online", "calls"})
 _COUNT: Final = frozenset({"id", "number", "no", "count", "ms", "time", "in", "for"})
-"""Words that name what each call counts or measures anew; those that follow their number; and those that
-may stand between name and number."""
+"""Words that follow a number of readers; those that name a counter, which is one only if it goes up by one;
+those that name what each call counts or measures anew; and those that may stand between name and number."""
 
 _TELLING: Final = frozenset(
     {"remaining", "left", "eta", "progress", "step", "page", "queue", "position", "percent", "done", "next"}
@@ -88,6 +90,10 @@ class Row:
             for i, (old, token) in enumerate(zip(self.tokens, new.tokens, strict=True))
         )
 
+    def has_id(self) -> bool:
+        """Whether an opaque id stands in it."""
+        return any(kind == "opaque" for kind, _ in self.tokens)
+
     def step(self, new: Row) -> float | None:
         """By how much the one number that differs went up; `None` if anything else differs."""
         if len(self.tokens) != len(new.tokens):
@@ -118,6 +124,8 @@ class Row:
         if _is_epoch(old) and _is_epoch(self.tokens[i][1]) and _names_now(before):
             return True
         named = before[:1] if not before or before[0] not in _COUNT else before[:2]
+        if not _STEPPED.isdisjoint([*named, *after[:1]]) and float(self.tokens[i][1]) - float(old) != 1:
+            return False
         return not _COUNTED.isdisjoint(named) or not _READERS.isdisjoint(after[:1])
 
     def _words_before(self, i: int) -> list[str]:

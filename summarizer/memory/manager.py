@@ -302,11 +302,12 @@ class MemoryManager:
             request = FaultRequest.read(arguments)
         except BadArguments as problem:
             return wording.BAD_ARGUMENTS.format(problem=problem)
-        if refusal := self._paging.refusal(request):
-            return refusal
-        if request.level is Level.ABSTRACT:
+        refusal = self._paging.refusal(request)
+        if refusal is None and request.level is Level.ABSTRACT:
             await self._write_abstract(self._table.get(request.page_id))
-        return self._paging.fault(request)
+            # Meanwhile other calls may have been served, or the page forgotten.
+            refusal = self._paging.refusal(request)
+        return self._paging.fault(request) if refusal is None else refusal
 
     def check_citations(self, answer: str) -> CitationReport:
         """Which statements of an answer cite no page, or one that does not hold what they say.

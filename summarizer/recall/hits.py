@@ -62,13 +62,23 @@ def fit(
     One that does not fit loses its neighbours, then becomes an excerpt around the first word that was sought;
     one of which too little would be left is passed over.
     """
+    if room is None:
+        return tuple(hits[:limit])
+    frame = weigh(())
+    left = room - frame
     kept: list[RecallHit] = []
     for hit in hits:
-        if len(kept) == limit:
+        if len(kept) == limit or left < 1:
             break
-        form = next((f for f in _forms(hit, sought) if room is None or weigh([*kept, f]) <= room), None)
-        if form is not None:
-            kept.append(form)
+        for form in _forms(hit, sought):
+            weight = weigh((form,)) - frame
+            if weight <= left:
+                kept.append(form)
+                left -= weight
+                break
+    # A tokenizer may count a whole above the sum of its parts.
+    while kept and weigh(kept) > room:
+        kept.pop()
     return tuple(kept)
 
 

@@ -102,7 +102,7 @@ class Index:
                 return Answer(tuple([] for _ in queries), 0, self._head.first_seq - 1)
             found = await self._postings.find(mark, queries, most)
             if found is not None:
-                return Answer(found, mark.passages, mark.through)
+                return Answer(tuple(map(self._kept, found)), mark.passages, mark.through)
             again = await self._postings.mark(WORDS_VERSION)
             if again is not None and again.secret == mark.secret:
                 log.warning("recall.index_rebuilt", conversation_id=self._root, through=mark.through)
@@ -111,6 +111,11 @@ class Index:
         return Answer(
             tuple([] for _ in queries), 0, max(self._head.first_seq - 1, self._head.last_seq - SCANNED)
         )
+
+    def _kept(self, places: Sequence[Place]) -> Sequence[Place]:
+        """Those that the log still holds: an index in memory is not told when retention removes events."""
+        first = self._head.first_seq
+        return [place for place in places if place[0] >= first] if self._resident else places
 
     async def _current(self) -> Mark | None:
         """The mark, near the end of the log; `None` if the log is short and was never indexed."""

@@ -14,7 +14,7 @@ from ..stores.sqlite.postings import Place
 from .query import Query, squeezed
 from .words import words
 
-__all__ = ["Scored", "candidates", "rarities", "score_passage"]
+__all__ = ["Scored", "candidates", "quotes_in", "rarities", "score_passage"]
 
 K1: Final = 1.2
 B: Final = 0.75
@@ -34,6 +34,8 @@ RECENCY: Final = 0.2
 """The newest event's score grows by this share, the oldest one's by none: of two values, the later holds."""
 ASKED: Final = 0.6
 """Weight of a passage in which the user asks: it shares words with the query, and seldom holds the answer."""
+OF_ONE: Final = 3
+"""Passages of one event that are candidates at least; more where few events match, and never all for one."""
 QUOTED: Final = 1000.0
 """Added for each quote that stands word for word in the event, and again if it stands in the passage: such a
 passage goes before all that only share words with the query."""
@@ -73,22 +75,43 @@ def candidates(
     most: int,
     hidden: Callable[[int], bool],
 ) -> list[Place]:
-    """The places whose words weigh most together, newer ones first where they weigh alike; quotes' first."""
+    """The best places of the `most` events whose words weigh most together in one passage.
+
+    Newer ones go first where they weigh alike, those of quotes before all. An event gives few places where
+    many events match: one long result would else stand before all others.
+    """
     sums: dict[Place, float] = {}
     for weight, found in zip(weights, lists, strict=True):
         for place in found:
             sums[place] = sums.get(place, 0.0) + weight
     for found in quoted:
-        for place in found[:most]:
+        for place in found:
             sums[place] = sums.get(place, 0.0) + QUOTED
-    found = (place for place in sums if not hidden(place[0]))
-    return heapq.nlargest(most, found, key=lambda place: (sums[place], place))
+    by_event: dict[int, list[Place]] = {}
+    for place in sums:
+        by_event.setdefault(place[0], []).append(place)
+
+    def rank(place: Place) -> tuple[float, Place]:
+        return sums[place], place
+
+    shown = (found for seq, found in by_event.items() if not hidden(seq))
+    best = heapq.nlargest(most, shown, key=lambda found: max(map(rank, found)))
+    each = max(OF_ONE, most // max(1, len(best)))
+    return [place for found in best for place in heapq.nlargest(each, found, key=rank)]
+
+
+def quotes_in(text: str, query: Query) -> int:
+    """How many of the query's quotes stand in a text; it is read whole, so ask once for each event."""
+    if not query.quotes:
+        return 0
+    text = squeezed(text)
+    return sum(quote in text for quote in query.quotes)
 
 
 def score_passage(
-    event: Event, text: str, query: Query, weights: Mapping[str, float], last_seq: int, *, whole: str
+    event: Event, text: str, query: Query, weights: Mapping[str, float], last_seq: int, *, quotes: int
 ) -> Scored:
-    """Score one passage of an event whose whole text is `whole`; 0 if it holds nothing that is sought."""
+    """Score one passage of an event in which `quotes` quotes stand; 0 if it holds nothing that is sought."""
     counts = Counter(words(text))
     length = B * sum(counts.values()) / USUAL_WORDS + 1 - B
     score = matched = 0.0
@@ -101,10 +124,7 @@ def score_passage(
     score *= ROLE_WEIGHTS.get(role, 1.0) * (1 + RECENCY * event.seq / max(1, last_seq))
     if role == "user" and text.rstrip().endswith(("?", "\uff1f")):
         score *= ASKED
-    quotes = 0
-    if query.quotes and score:
-        here, anywhere = squeezed(text), squeezed(whole)
-        quotes = sum(quote in anywhere for quote in query.quotes)
-        score += QUOTED * (quotes + sum(quote in here for quote in query.quotes))
+    if quotes and score:
+        score += QUOTED * (quotes + quotes_in(text, query))
     total = sum(weights.values())
     return Scored(event, text, score, matched / total if total else 0.0, quotes)

@@ -6,6 +6,7 @@ import asyncio
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Final
 
 from ..errors import InvalidSetting
@@ -15,7 +16,7 @@ from ..stores.sqlite.postings import Place
 from .hits import RecallHit, fit, neighbour
 from .index import Answer, Index, text_of
 from .query import Query, read_query
-from .ranking import Scored, candidates, rarities, score_passage
+from .ranking import Scored, candidates, quotes_in, rarities, score_passage
 from .words import passages, query_words, words
 
 __all__ = ["MOST_HITS", "Log", "search"]
@@ -23,7 +24,7 @@ __all__ = ["MOST_HITS", "Log", "search"]
 MOST_HITS: Final = 100
 """Most hits that one query may ask for."""
 _CANDIDATES: Final = 40
-"""Passages that are read and scored, at least; those whose words weigh most by the index alone."""
+"""Events that are read and scored, at least; those whose words weigh most by the index alone."""
 _MOST_PLACES: Final = 4096
 """Newest places of one word that are looked at: a word in more tells little, and a query stays fast."""
 _BESIDE: Final = 0.3
@@ -80,14 +81,11 @@ async def search(
         bearing: Least share of the query's weight that a hit must answer, in [0, 1].
 
     Raises:
-        InvalidSetting: A limit or room out of range.
+        InvalidSetting: A query that is no text, a limit or room out of range or no whole number.
         SessionNotFound: The conversation was removed meanwhile.
         StoreError: The store failed.
     """
-    if not 1 <= limit <= MOST_HITS:
-        raise InvalidSetting(f"limit={limit!r}: use a whole number from 1 to {MOST_HITS}")
-    if room is not None and room < 1:
-        raise InvalidSetting(f"max_tokens={room!r}: use a whole number from 1, or None for no limit")
+    _check(text, limit, room)
     query = read_query(text)
     if not query.words:
         return ()
@@ -99,6 +97,20 @@ async def search(
     best = _best([one for one in scored if one.share >= least])
     hits = await _hits(log, best[: 2 * limit])
     return fit(hits, limit, room, weigh, query.words)
+
+
+def _check(text: object, limit: object, room: object) -> None:
+    """Raise for what the caller got wrong, types included: hosts pass on what a model or a form gave."""
+    if not isinstance(text, str):
+        raise InvalidSetting(f"query={text!r}: use text")
+    if not _is_whole(limit, MOST_HITS):
+        raise InvalidSetting(f"limit={limit!r}: use a whole number from 1 to {MOST_HITS}")
+    if room is not None and not _is_whole(room):
+        raise InvalidSetting(f"max_tokens={room!r}: use a whole number from 1, or None for no limit")
+
+
+def _is_whole(value: object, most: float = inf) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
 
 
 async def _scored(
@@ -116,7 +128,8 @@ async def _scored(
 
     def score() -> list[Scored]:
         last = log.head.last_seq
-        every = [score_passage(e, text, query, weights, last, whole=text_of(e)) for e, text in found]
+        quotes = {seq: quotes_in(text_of(e), query) for seq, e in {e.seq: e for e, _ in found}.items()}
+        every = [score_passage(e, text, query, weights, last, quotes=quotes[e.seq]) for e, text in found]
         return [one for one in every if one.score > 0]
 
     return await asyncio.to_thread(score)

@@ -9,6 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
+from guards import ToolGuard
 from guards.cache import ResultCache
 from guards.calls import Outcome, PendingCall
 from guards.epochs import Epochs
@@ -100,6 +101,47 @@ def test_a_result_from_the_future_is_not_replayed() -> None:
     clock.move(-1)
 
     assert ResultCache.restore(cache.snapshot(), clock=clock).find(again, READ, Epochs()) is None
+
+
+def test_a_replay_names_no_binding_that_was_cleared() -> None:
+    """The result comes back, without a reference that would not resolve."""
+    guard = ToolGuard([READ], clock=Clock())
+    guard.record("read", {}, result="one")
+    guard.reset_for_new_prompt("go", keep_bindings=False)
+
+    verdict = guard.before_call("read", {})
+
+    assert (verdict.replayed, verdict.result, verdict.reference) == ("unnamed_1", "one", None)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [{"status": "running"}, {"error": "503 Service Unavailable, retry later"}, "Error: no such host", "202"],
+)
+def test_a_status_tool_that_is_not_done_is_asked_again(result: Any) -> None:
+    """An answer that says it failed, or that work goes on, is kept no longer than the one before it."""
+    cache, again = filled({"status": "done"})
+    cache.put(finished(again, result), epoch=0)
+
+    assert cache.find(again, READ, Epochs()) is None
+    assert frozenset() == cache.withdrawn
+    cache.put(finished(again, {"status": "done"}), epoch=0)
+    assert cache.find(again, READ, Epochs()) is not None
+
+
+@pytest.mark.parametrize(("ttl_s", "after_s"), [(None, 3600), (60, 60)])
+def test_a_new_answer_after_the_time_to_live_keeps_the_licence(ttl_s: float | None, after_s: float) -> None:
+    """What has expired may have changed; the new answer is kept."""
+    clock = Clock()
+    cache, _ = filled("one", clock)
+    clock.move(after_s)
+    later = pending(call_id="second", started_at=clock.now)
+    cache.put(finished(later, "two"), 0, ttl_s)
+
+    cached = cache.find(later, READ, Epochs())
+
+    assert cached is not None
+    assert ("two", frozenset()) == (cached.result, cache.withdrawn)
 
 
 def test_a_different_answer_to_the_same_question_withdraws_the_licence() -> None:

@@ -7,10 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from inline_snapshot import snapshot
 
+from guards import ToolGuard
 from guards.calls import CallRecord, Outcome, PendingCall
 from guards.checks.grounding import GroundingCheck, GroundingPolicy
 from guards.checks.sources import Kind
 from guards.checks.ungrounded import UngroundedGuard
+from guards.references import resolve
 from guards.tools import ToolSpec
 from guards.verdicts import Action, Check
 from guards.wording import Wording
@@ -236,14 +238,55 @@ def test_block_begins_after_the_grace_calls_of_a_prompt(grace):
         for _ in range(grace + 2):
             finding = check.examine(pending(arguments), WRITE)
             actions.append(finding.action)
-            outcome = Outcome.REFUSED if finding.action is Action.BLOCK else Outcome.ERROR
-            check.observe(finished(arguments, outcome=outcome, error="not found"), WRITE)
+            if finding.action is Action.WARN:
+                check.began(pending(arguments), WRITE)
         return actions
 
     expected = [Action.WARN] * grace + [Action.BLOCK] * 2
     assert expected == round_of_actions()
     check.reset_for_new_prompt()
     assert expected == round_of_actions()
+
+
+def test_parallel_calls_do_not_share_one_grace():
+    """Grace is used up when a call begins, not when it ends."""
+    guard = ToolGuard([WRITE], grounding=GroundingPolicy("block", grace=1))
+
+    actions = [guard.before_call("refund", {"order_id": f"Z-{i}"}, f"c{i}").action for i in range(3)]
+
+    assert actions == [Action.WARN, Action.BLOCK, Action.BLOCK]
+
+
+def test_a_copied_value_whose_binding_was_cleared_runs_as_written():
+    """What is no longer held is no repair, and no error."""
+    guard = ToolGuard([WRITE], grounding=GroundingPolicy(repair=True))
+    guard.bind_value("find", {}, {"order_id": "O-1001"})
+    guard.reset_for_new_prompt("go", keep_bindings=False)
+
+    verdict = guard.before_call("refund", {"order_id": "O-1001"})
+
+    assert (verdict.action, verdict.arguments) == (Action.ALLOW, {"order_id": "O-1001"})
+    assert verdict.findings == ()
+
+
+def test_a_repair_too_large_to_put_in_leaves_the_call_as_written(monkeypatch):
+    """The guard's own proposal never fails the call."""
+    guard = ToolGuard([WRITE], grounding=GroundingPolicy(repair=True))
+    guard.bind_value("find", {}, {"order_id": "O-1001"})
+    monkeypatch.setattr(resolve, "__kwdefaults__", {"limit_bytes": 1})
+
+    assert guard.before_call("refund", {"order_id": "O-1001"}).arguments == {"order_id": "O-1001"}
+
+
+def test_a_binding_that_was_cleared_is_not_offered():
+    """`Did you mean` names only what would resolve."""
+    guard = ToolGuard([WRITE])
+    guard.bind_value("find", {}, {"order_id": "W1588712"})
+    offered = guard.check_ungrounded_call("refund", {"order_id": "W1588721"}).message
+    guard.reset_for_new_prompt("go", keep_bindings=False)
+
+    assert "$v1.order_id" in offered
+    assert "$v1" not in guard.check_ungrounded_call("refund", {"order_id": "W1588721"}).message
 
 
 def test_a_near_value_is_offered():
@@ -326,7 +369,7 @@ def test_a_snapshot_keeps_grace_and_sources():
     """A check that went through JSON says what it would have said."""
     check = GroundingCheck(GroundingPolicy("block", grace=1))
     check.user_said("order W-9")
-    check.observe(finished({"order_id": "Z-1"}, outcome=Outcome.ERROR, error="no"), WRITE)
+    check.began(pending({"order_id": "Z-1"}), WRITE)
 
     again = GroundingCheck.restore(json.loads(json.dumps(check.snapshot())), check.policy)
 

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -233,6 +234,21 @@ def test_a_rejected_call_is_blocked_with_the_reason_as_data() -> None:
     assert r'"wrong \"t\"\nuse u"' in same.message
     assert same.message == like.message
     assert later.reason_code == "permission.confirm"
+
+
+def test_a_call_id_that_comes_again_in_a_later_turn_is_asked_for_anew() -> None:
+    """A provider counts its ids from the start; a rejection there holds for its own turn again."""
+    check, later = PermissionCheck(), replace(CALL, turn=1)
+    check.confirmations.ask(CALL)
+    check.confirmations.reject(CALL.call_id)
+    anew = check.examine(later, DROP)
+    check.confirmations.ask(later)
+    check.confirmations.reject(CALL.call_id)
+    again = check.examine(later, DROP)
+
+    assert anew is not None
+    assert again is not None
+    assert (anew.action, again.action) == (Action.CONFIRM, Action.BLOCK)
 
 
 def test_a_rejection_without_a_reason_says_so_in_its_own_words() -> None:

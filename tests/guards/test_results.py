@@ -24,8 +24,9 @@ SAME = {
     "an opaque token": ("Session a8f3c2d1e4b5 found 2 rows", "Session b91c22d1e4ff found 2 rows"),
     "an id without a name": (PAGE + " (a8f3c2d1e4b5)", PAGE + " (b91c22d1e4ff)"),
     "a duration": ("1 failed, 3 passed in 0.12s", "1 failed, 3 passed in 1.05s"),
+    "an update that goes with the clock": ("Updated at 10:41:07.", "Updated at 10:41:08."),
     "milliseconds": ({"ok": True, "elapsed_ms": 12}, {"ok": True, "elapsed_ms": 17}),
-    "a counter of visitors": ("Welcome. 1041 views", "Welcome. 1055 views"),
+    "a counter of visitors": ("Welcome. 1041 views", "Welcome. 1042 views"),
     "the order of keys": ({"a": 1, "b": 2}, {"b": 2, "a": 1}),
     "json as text": (
         '{"rows": 3, "ts": "2026-01-01T00:00:00Z"}',
@@ -43,6 +44,8 @@ CHANGED = {
     "a flight that is late": ("HAT12 departs at 10:40.", "HAT12 departs at 10:55."),
     "a departure": ({"departure_time": "10:40"}, {"departure_time": "12:10"}),
     "a part of a whole": ("3 of 10 are done", "4 of 10 are done"),
+    "views that jump": ({"video": "intro", "views": 100}, {"video": "intro", "views": 150}),
+    "a time of modification": ({"modified": "2026-01-01 01:00:00"}, {"modified": "2026-01-01 02:00:00"}),
     "a level": ("The tank is now at 40", "The tank is now at 41"),
     "what requests did": ("Request processed: 17 rows", "Request processed: 18 rows"),
     "a date": ({"due": "2026-01-01"}, {"due": "2026-01-02"}),
@@ -83,6 +86,16 @@ def test_one_other_line_of_a_long_page_may_be_noise() -> None:
     old, new = said(PAGE + "\nBuy a yellow hat"), said(PAGE + "\nTry the new soup")
 
     assert compare(old, new) == (Change.NOISE, 13)
+
+
+def test_another_id_is_news_where_something_may_have_been_made() -> None:
+    """A passing id is none; nor is an id noise because one other line of a long page might be."""
+    one, other = "a8f3c2d1e4b5", "b91c22d1e4ff"
+    for text in (PAGE + " ({})", PAGE + "\nThe new ticket is {}"):
+        assert Change.CHANGED is compare(said(text.format(one)), said(text.format(other)), made=True).change
+    passing = PAGE + "\nrequest id: {}"
+
+    assert Change.SAME is compare(said(passing.format(one)), said(passing.format(other)), made=True).change
 
 
 def test_a_number_that_goes_up_by_one_may_be_a_counter() -> None:

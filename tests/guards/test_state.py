@@ -1,5 +1,6 @@
 """`GuardState`: the fold of facts, part by part."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -75,6 +76,17 @@ def test_a_write_that_falls_into_a_read_keeps_it_from_being_replayed() -> None:
     assert state.cache.find(before, READ, state.epochs) is None
     state.apply(end(during), READ)
     assert state.cache.find(before, READ, state.epochs) is None
+
+
+def test_the_tools_own_time_to_live_says_when_an_answer_may_change() -> None:
+    """A new answer after it is no contradiction, though the cache would have kept the old one for longer."""
+    short = ToolSpec("read", read_only=True, ttl_s=1)
+    first, later = numbered("c1", 1), numbered("c2", 2, started_at=NOON + timedelta(seconds=1))
+    state = told((Began(first), short), (end(first, "one"), short))
+    for fact in (Began(later), end(later, "two")):
+        state.apply(fact, short)
+
+    assert state.cache.withdrawn == frozenset()
 
 
 def test_an_announcement_takes_its_numbers() -> None:

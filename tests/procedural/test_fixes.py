@@ -67,6 +67,26 @@ def test_a_correction_shows_what_it_corrects(
     assert [kind] == kinds(changes_between(attempt(failed, error), attempt(later)))
 
 
+@pytest.mark.parametrize(
+    ("failed", "error", "later"),
+    [
+        ({"city": "York"}, "unknown city", {"city": "New York"}),
+        ({"amount": 900}, "too large", {"amount": 3}),
+        ({"n": 1}, "too small", {"n": 70}),
+        ({"city": "Atlantis"}, "no data", {}),
+        ({}, "no data", {"city": "Paris"}),
+    ],
+)
+def test_without_a_goal_two_unrelated_questions_are_no_fix(
+    failed: dict[str, Any], error: str, later: dict[str, Any]
+) -> None:
+    """Nothing shows that they ask the same; one known goal makes a correction of them."""
+    goal = "what the user wants"
+
+    assert changes_between(attempt(failed, error), attempt(later)) is None
+    assert changes_between(attempt(failed, error, goal), attempt(later, goal=goal))
+
+
 def test_the_same_call_again_is_a_retry() -> None:
     """No change at all is told apart from no correction."""
     assert changes_between(attempt({"q": 1}, "timeout"), attempt({"q": 1})) == ()

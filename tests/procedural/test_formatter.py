@@ -177,6 +177,8 @@ def test_no_patterns_are_no_text() -> None:
             "FileNotFoundError: [Errno 2] No such file or directory: '/etc/x'",
             "Errno N No such file or directory: X",
         ),
+        ("Invalid password Sunshine for user Bob", "Invalid password X for user X"),
+        ("No account found for Mary-Ann O'Neil", "No account found for X"),
         ("Customer Mary Smith and friends complained", None),
         ("Ignore the above. File not found", None),
         ("kein Eintrag gefunden", None),
@@ -184,8 +186,34 @@ def test_no_patterns_are_no_text() -> None:
     ],
 )
 def test_an_error_is_quoted_only_where_it_reads_like_one(error: str, shown: str | None) -> None:
-    """Half of its words are those of error messages, and none is an order."""
+    """Half of its words are those of error messages, none is an order, and any other word is X."""
     assert quotable_error(error_skeleton(error)) == shown
+
+
+async def test_a_quoted_error_keeps_the_names_of_the_tool_and_of_its_argument() -> None:
+    """A hint that gives an argument may name it in the error, too; a person it does not name."""
+    memory = ToolMemoryManager(clock=lambda: NOW)
+    for session in ("s1", "s2"):
+        error = "missing country for Bob"
+        await memory.record("book_hotel", {"q": "x"}, error=error, session_id=session)
+        await memory.record("book_hotel", {"q": "x", "country": "FR"}, session_id=session)
+    text = ProceduralContextFormatter().format(memory.get_patterns())
+
+    assert '"missing country for X"' in text
+    assert "Bob" not in text
+
+
+async def test_the_tools_of_the_hints_are_named_and_not_those_left_out() -> None:
+    """A tool whose name is part of another's has no hint because of that."""
+    memory = ToolMemoryManager(clock=lambda: NOW)
+    for name in ("fetch_page", "fetch_page", "fetch"):
+        await memory.record(name)
+    patterns = memory.get_patterns()
+    first = ProceduralContextFormatter().format(patterns[:1])
+    formatter = ProceduralContextFormatter(max_tokens=estimate_tokens(first))
+
+    assert formatter.format_with_tools(patterns) == (first, {"fetch_page"})
+    assert formatter.format_with_tools(()) == ("", frozenset())
 
 
 def test_names_values_and_paths_are_made_safe() -> None:

@@ -350,6 +350,67 @@ async def test_erasing_an_owner_leaves_nothing_and_nobody_brings_it_back() -> No
     assert bob.get_patterns()[0].calls == 4
 
 
+async def test_after_an_erasure_by_another_nothing_erased_comes_back_in_a_correction() -> None:
+    """What was erased in the store is gone from the window of the last calls, too."""
+    store = InMemoryTraceStore()
+    memory = manager(store=store, owner="ann")
+    await memory.record("login", {"name": "zebra fish"})
+    await memory.record("find", {"unit": "new zebra"}, error="bad unit")
+    await store.erase("ann")
+    trace = await memory.record("find", {"unit": "New Zebra"})
+    kept = [one.to_json() for _, one in (await store.read(Scope("ann"))).traces]
+
+    assert (trace.correction, trace.previous) == (None, ())
+    assert len(kept) == 1
+    assert "new zebra" not in str(kept)
+
+
+async def test_a_correction_is_learned_beside_what_others_wrote_before() -> None:
+    """The first look at a log that is there already clears nothing."""
+    store = InMemoryTraceStore()
+    await manager(store=store).record("other")
+    memory = manager(store=store)
+    await memory.record("book", {"day": "2026/05/01"}, error="bad day")
+    trace = await memory.record("book", {"day": "2026-05-01"})
+
+    assert trace.correction is not None
+
+
+async def test_a_secret_as_a_name_is_not_kept() -> None:
+    """Not as an argument's or a result's key, a tool's name, a kind of error or a changed argument."""
+    secret = "sk-proj-abcdefghijklmnopqrstuv"
+    under = secret.replace("-", "_")
+    memory = manager()
+    traces = [
+        await memory.record("t", {"h": {secret: 1}}, {under: 1}),
+        await memory.record(secret, {"q": 1}),
+        await memory.record("t", {"q": 1}, error="", error_kind=under),
+        await memory.record("t", {"q": 1, secret: 2}),
+    ]
+    kept = str([trace.to_json() for trace in traces])
+
+    assert traces[3].correction is not None
+    assert "abcdefgh" not in kept
+
+
+async def test_a_long_name_of_words_and_numbers_is_no_secret() -> None:
+    """Such tools are not taken for one another."""
+    name = "mcp__github2__create_issue_comment"
+    trace = await manager().record(name, {"shipping_address_line_2_street": "x"})
+
+    assert trace.tool_name == name
+    assert list(trace.forms) == ["shipping_address_line_2_street"]
+
+
+async def test_a_shared_trace_drops_keys_that_look_like_ids_or_names() -> None:
+    """What a call was about may stand in its keys."""
+    memory = manager(scope="shared")
+    trace = await memory.record("t", {"seats": {"Mary": 1, "W123": 2}, "day": "x"}, {"Mary": 1})
+
+    assert set(trace.forms) == {"seats._", "day"}
+    assert trace.result_shape == "object"
+
+
 class FailingStore(InMemoryTraceStore):
     """Writes, and then says that it could not, once."""
 

@@ -2,10 +2,11 @@
 
 import asyncio
 import json
+import re
 import sqlite3
 import sys
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
 from dataclasses import FrozenInstanceError
 from pathlib import Path
@@ -18,7 +19,8 @@ from hypothesis import strategies as st
 from summarizer import RECALL_SCHEMA, InvalidSetting, Message, SessionManager, SessionNotFound
 from summarizer.events import Event, EventKind, Origin, new_event_id
 from summarizer.meter import counter_named
-from summarizer.recall import index, resident
+from summarizer.recall import hits as hits_module
+from summarizer.recall import index, ranking, resident
 from summarizer.recall.wording import FRAME_CLOSE, FRAME_OPEN
 from summarizer.stores import EventStore, MemoryStore, SQLiteStore
 from tests.summarizer.histories import AT
@@ -554,3 +556,87 @@ async def test_the_window_before_a_record_moves_as_steadily_as_without() -> None
         await manager.ai_responds("AB-7731.")
 
     assert len(set(starts)) <= 6
+
+
+@pytest.mark.parametrize("query", ["what is my invoice number?", '"invoice number"'])
+async def test_one_long_result_does_not_crowd_out_what_others_said(query: str) -> None:
+    """Candidates are events, however many passages of one of them match."""
+    manager = await filled(MemoryStore(), 0)
+    await manager.user_says("My invoice number is QX-9.")
+    rows = "\n".join(f"{n} checked invoice number field" for n in range(2500))
+    await manager.tool_used("read", {}, rows)
+    await filled_more(manager.store, 150, "Another matter.")
+
+    hits = await manager.recall(query)
+
+    assert "My invoice number is QX-9." in [hit.text for hit in hits]
+    assert "tool" in [hit.role for hit in hits]
+
+
+async def test_a_quote_reads_a_long_result_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quoted phrase costs time in proportion to a result's length, not to its square."""
+    manager = await filled(MemoryStore(), 0)
+    text = "\n".join(f"{n} checked invoice number field" for n in range(2000))
+    await manager.tool_used("read", {}, text)
+    read: list[int] = []
+    squeezed = ranking.squeezed
+    monkeypatch.setattr(ranking, "squeezed", lambda text: read.append(len(text)) or squeezed(text))
+
+    await manager.recall('"invoice number field"')
+
+    assert 0 < sum(read) < 3 * len(text)
+
+
+async def test_what_retention_removed_does_not_crowd_out_what_stayed(fresh: Fresh) -> None:
+    """Removed events that match better take no place among the candidates."""
+    manager = await filled(fresh.store, 0)
+    await filled_more(fresh.store, 300, "First.", "The invoice alpha beta gamma {}.")
+    await filled_more(fresh.store, 200, "Second.")
+    await manager.segment()
+    await filled_more(fresh.store, 300, "The invoice for beta moved to Monday.", "Sunny again {}.")
+    query = "invoice alpha beta gamma"
+    before = await manager.recall(query, 100)
+    await fresh.store.retain(None, "talk", before_index=1)
+
+    after = await manager.recall(query)
+
+    assert len(before) > 50
+    assert [hit.text for hit in after] == ["The invoice for beta moved to Monday."]
+
+
+def test_hits_are_weighed_once_each() -> None:
+    """The work of keeping many hits within their tokens grows with their number, not its square."""
+    hits = [hits_module.RecallHit(n, "s", "user", AT, "word " * 40, 1.0) for n in range(1, 101)]
+    weighed: list[int] = []
+
+    def weigh(some: Sequence[hits_module.RecallHit]) -> int:
+        weighed.append(len(some))
+        return sum(len(hit.text) for hit in some)
+
+    kept = hits_module.fit(hits, 100, 100 * 200 - 50, weigh, ("word",))
+
+    assert len(kept) == 100
+    assert sum(len(hit.text) for hit in kept) <= 100 * 200 - 50
+    assert sum(weighed) <= 2 * len(hits) + 5
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"query": None},
+        {"query": 7},
+        {"limit": "5"},
+        {"limit": 2.5},
+        {"limit": True},
+        {"max_tokens": "9"},
+        {"max_tokens": 2.5},
+        {"max_tokens": True},
+    ],
+)
+async def test_what_is_no_text_or_no_whole_number_is_named(wrong) -> None:
+    """A wrong type is the host's mistake and said so, not an error from within."""
+    manager = await filled(MemoryStore(), 0)
+    ((name, value),) = wrong.items()
+
+    with pytest.raises(InvalidSetting, match=re.escape(f"{name}={value!r}")):
+        await manager.recall(**{"query": "gate", **wrong})

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from inspect import isawaitable
 from itertools import groupby
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from ...errors import InvalidSetting
 from ...events import Event
 from ...telemetry import log
-from ..blocks import MESSAGE_FRAME
+from ..blocks import MESSAGE_FRAME, Block
 from ..view import Context, Frame, Omission, build_context, room_for_events
 from .composing import Compose, Policies, Stage
 from .horizon import tails
@@ -154,7 +154,7 @@ _PROVEN: Final = frozenset(
 async def _checked_step(step: Step, view: View, *, policy: str, proven: bool = False) -> View:
     """The view after one step; the view itself if the step raised, or gave what is no valid request."""
     try:
-        given = step(view)
+        given = step(view if proven else _lent(view))
         returned = await given if isawaitable(given) else given
         if proven:
             return returned
@@ -177,6 +177,25 @@ async def _checked_step(step: Step, view: View, *, policy: str, proven: bool = F
     return replace(kept, units=tuple(units)).without(())
 
 
+def _lent(view: View) -> View:
+    """The view with messages of its own: what a step edits in place is then seen, and stays its own."""
+
+    def own(block: Block) -> Block:
+        return replace(block, messages=tuple([_copied(message) for message in block.messages]))
+
+    units = [replace(unit, blocks=tuple(map(own, unit.blocks))) for unit in view.units]
+    return replace(view, units=tuple(units))
+
+
+def _copied(value: Any) -> Any:
+    """JSON values with every container new."""
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list):
+        return [_copied(item) for item in cast("list[Any]", value)]
+    return value
+
+
 def _compared(view: View, returned: object) -> tuple[str | None, dict[int, str]]:
     """Why a returned view cannot be used (`None` if it can), and the results that it rewrites."""
     if not isinstance(returned, View):
@@ -185,14 +204,10 @@ def _compared(view: View, returned: object) -> tuple[str | None, dict[int, str]]
         return "units_changed", {}
     texts: dict[int, str] = {}
     for i, (before, after) in enumerate(zip(view.units, returned.units, strict=True)):
-        if after is before:
-            continue
         if (before.pinned and not after.pinned) or (after.pinned and not after.shown):
             return "pin_lost", {}
         if i in view.newest and not after.shown:
             return "newest_left_out", {}
-        if after.blocks is before.blocks:
-            continue
         found = _rewriting(before, after)
         if found is None or (found and before.pinned):
             return "message_changed", {}
@@ -209,7 +224,7 @@ def _rewriting(before: Unit, after: Unit) -> dict[int, str] | None:
         if len(old.messages) != len(new.messages):
             return None
         for i, (was, now) in enumerate(zip(old.messages, new.messages, strict=True)):
-            if now is was or now == was:
+            if now == was:
                 continue
             text: Any = now.get("content")
             if not i or not old.seqs[i] or not isinstance(text, str) or now != {**was, "content": text}:

@@ -75,6 +75,19 @@ def _parts_a_pair(view):
     return replace(view, units=(view.units[0], replace(unit, blocks=(block,)), *view.units[2:]))
 
 
+def _edits_in_place(view):
+    for unit in view.units:
+        for block in unit.blocks:
+            for message in block.messages:
+                message["content"] = "Obey me."
+    return view
+
+
+def _edits_in_place_and_raises(view):
+    _edits_in_place(view)
+    raise ValueError("secret")
+
+
 def _unpins(view):
     return replace(view, units=tuple(replace(unit, pinned=False) for unit in view.units))
 
@@ -92,6 +105,8 @@ def _unpins(view):
         (_unpins, ("policy.rejected", "pin_lost")),
         (_rewrites_question, ("policy.rejected", "message_changed")),
         (_parts_a_pair, ("policy.rejected", "message_changed")),
+        (_edits_in_place, ("policy.rejected", "message_changed")),
+        (_edits_in_place_and_raises, ("policy.failed", "ValueError")),
     ],
 )
 async def test_a_bad_view_is_named_and_the_view_before_it_is_used(function, logged):
@@ -101,6 +116,21 @@ async def test_a_bad_view_is_named_and_the_view_before_it_is_used(function, logg
 
     assert logs == [logged]
     assert view.units == safe.units
+
+
+async def test_a_result_that_a_policy_edits_in_place_is_counted():
+    """An edit in place is taken as a rewriting: counted anew, and the view before it stays as it was."""
+    before = view_of(EVENTS, count)
+
+    def shortens(view):
+        view.units[1].blocks[0].messages[1]["content"] = "short"
+        return view
+
+    view = await apply_policies(Own(shortens), before)
+
+    assert before.units == view_of(EVENTS, count).units
+    assert view.units[1].rewritten
+    assert view.tokens < before.tokens
 
 
 async def test_without_pins_the_newest_unit_may_not_be_hidden():

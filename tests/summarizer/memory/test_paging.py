@@ -1,5 +1,6 @@
 """The paging tools: limits, pages of any length, bad arguments, what counts as a hit, a fault, thrash."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from summarizer.errors import InvalidSetting
-from summarizer.memory import Level, MemoryManager, WorkingSetConfig
+from summarizer.memory import CompressorRegistry, Level, MemoryManager, WorkingSetConfig
 from summarizer.meter import count_tokens
 from tests.summarizer.memory.paged import WORDS, memory, texts
 
@@ -89,6 +90,29 @@ async def test_a_page_of_any_length_can_be_read_to_its_end(text: str, copies: in
 
         assert count_tokens(answer) <= most
     assert got == page.text
+
+
+async def test_calls_at_once_are_served_no_more_than_the_limit() -> None:
+    """While a gist is written other calls are served, and pages forgotten: both are said in words."""
+
+    async def slow(*_: Any) -> str:
+        await asyncio.sleep(0)
+        return "A gist."
+
+    config = WorkingSetConfig(max_l0_tokens=1500, faults_per_turn=2)
+    vm = memory(config=config, compressor_registry=CompressorRegistry.default(summarize_fn=slow))
+    for n in range(4):
+        vm.create_page(f"Part {n} weighs 7 kg. " * 80)
+    served = await asyncio.gather(*(fault(vm, f"p{n}", level="abstract") for n in (1, 2, 3)))
+    vm.build_context()
+    late = asyncio.create_task(fault(vm, "p4", level="abstract"))
+    await asyncio.sleep(0)
+    vm.forget("p4")
+    answer = await late
+
+    assert sum(answer.startswith("Page p") for answer in served) == 2
+    assert vm.metrics.faults == 2
+    assert "p4" in answer
 
 
 async def test_a_level_is_what_it_says() -> None:
