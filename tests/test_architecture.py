@@ -96,6 +96,7 @@ BROAD_EXCEPTS: dict[str, str] = {
     "summarizer/summary/ladder.py::_complete": "a model client that may be the caller's own",
     "summarizer/summary/ladder.py::_custom": "the caller's own summarizer",
     "summarizer/summary/llm.py::LitellmModel.complete": "litellm and its transports: errors of many families",
+    "summarizer/tool_calls/traces.py::Traces._remember": "the host's own memory",
     "summarizer/testing/server.py::LoopbackServer._respond": "the caller's own scripted answer",
 }
 """`path::function`, and whose code it is that may raise anything there."""

@@ -23,6 +23,7 @@ from guards import (
     ToolGuard,
     ToolSpec,
     UnknownCallError,
+    Verdict,
 )
 from guards.facts import (
     Announced,
@@ -39,6 +40,7 @@ from guards.facts import (
 from ..config import MAX_EVENT_BYTES
 from ..events import Event, EventKind
 from ..messages import Message, ToolCall
+from .answers import ERROR_CHARS
 
 __all__ = ["GuardLog"]
 
@@ -57,7 +59,33 @@ _PROMPT: Final = 2000
 
 
 class _SessionGuard(ToolGuard):
-    """A guard whose numbers the log assigns."""
+    """A guard whose numbers the log assigns: what the log did not number needs a leased one."""
+
+    def announce(self, call_ids: Sequence[str], *, first: int | None = None) -> tuple[str, ...]:  # noqa: ARG002
+        raise GuardError("the log numbers this guard's calls; record the assistant message that lists them")
+
+    def before_call(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | str | bytes | None = None,
+        call_id: str | None = None,
+        *,
+        idempotency_key: str | None = None,
+    ) -> Verdict:
+        self._check_number(name, call_id)
+        return super().before_call(name, arguments, call_id, idempotency_key=idempotency_key)
+
+    def record(self, name: str, arguments: Mapping[str, Any] | str | None, **ended: Any) -> Binding | None:
+        self._check_number(name, ended.get("call_id"))
+        return super().record(name, arguments, **ended)
+
+    def _check_number(self, name: str, call_id: str | None) -> None:
+        numbered = call_id in self._state.numbers or call_id in self._state.open
+        if not numbered and not self.bindings.leased:
+            raise GuardError(
+                f"no number is kept for a call of {name!r}; use await sm.tools.before_call or run, "
+                "or await sm.tool_used for one that ran"
+            )
 
     def bind_value(
         self, name: str, arguments: Mapping[str, Any], value: Any, *, aliases: Sequence[str] = ()
@@ -98,6 +126,7 @@ class GuardLog:
         self._facts: list[tuple[Fact, int]] = []
         self._finished: list[CallRecord] = []
         self._own: dict[str, frozenset[str]] = {}
+        self._held: set[str] = set()
         self._calls: dict[str, ToolCall] = {}
         self._content = ("", "")
         self._since_snapshot = 0
@@ -118,7 +147,7 @@ class GuardLog:
         self._calls = {row["id"]: ToolCall(row["id"], row["name"], row["arguments"]) for row in data["calls"]}
         self._begun = {str(claim): int(seq) for claim, seq in data["begun"].items()}
         self._since_snapshot = 0
-        self._own |= dict.fromkeys(data["with"], _ANY)
+        self._held = set(data["with"])
         return self.seq
 
     def fold(self, events: Iterable[Event]) -> None:
@@ -184,7 +213,8 @@ class GuardLog:
         elif call is not None:
             error = tool.get("error")
             result = json.loads(message.text) if tool.get("json") else message.text
-            self.guard.record(
+            ToolGuard.record(  # The log has numbered it.
+                self.guard,
                 call.name,
                 call.arguments_json,
                 call_id=call_id,
@@ -195,11 +225,13 @@ class GuardLog:
 
     def _records(self, event: Event) -> None:
         own = self._own.pop(event.event_id, None) is not None
+        known = own or event.event_id in self._held
+        self._held.discard(event.event_id)
         for row in event.data.get("facts", ()):
             fact = fact_from_dict(self._whole(row))
             if isinstance(fact, Began):
-                self._beginning(event, fact, int(row["seen"]), own=own)
-            elif not own:
+                self._beginning(event, fact, int(row["seen"]), own=own, known=known)
+            elif not known:
                 self._apply(fact)
         if lease := int(event.data.get("lease", 0)):
             first, self.number = self.number, self.number + lease
@@ -208,8 +240,11 @@ class GuardLog:
             else:
                 self.guard.bindings.pass_over(first + lease - 1)
 
-    def _beginning(self, event: Event, fact: Began, seen: int, *, own: bool) -> None:
-        """A call began, unless the log holds another beginning of it that its worker had not seen."""
+    def _beginning(self, event: Event, fact: Began, seen: int, *, own: bool, known: bool) -> None:
+        """A call began, unless the log holds another beginning of it that its worker had not seen.
+
+        `known`: the guard holds it already, since it began here (`own`) or a snapshot held it.
+        """
         call, key = fact.call, fact.idempotency_key
         claims = [call.call_id, *([] if key is None else [f"key:{key}"])]
         if any(self._begun.get(claim, 0) > seen for claim in claims):
@@ -220,7 +255,7 @@ class GuardLog:
             self._begun.pop(claim, None)
             self._begun[claim] = event.seq
         _let_go(self._begun)
-        if not own:
+        if not known:
             self._apply(replace(fact, call=self._as_seen_here(call)))
 
     def _apply(self, fact: Fact) -> None:
@@ -236,7 +271,7 @@ class GuardLog:
         """
         ahead = [_written(fact) for fact, _ in self._facts]
         disturbed = frozenset[str]().union(*self._own.values(), *ahead) - {call.fingerprint}
-        return replace(call, epoch=-1) if disturbed else call
+        return replace(call, epoch=-1) if disturbed or self._held else call
 
     def _whole(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """The fact with the result that the tool message before it holds."""
@@ -247,6 +282,12 @@ class GuardLog:
         return {**row, "record": {**row["record"], "result": json.loads(text) if form == "json" else text}}
 
     # To the log
+
+    def before_call(
+        self, name: str, raw: Mapping[str, Any], call_id: str, idempotency_key: str | None
+    ) -> Verdict:
+        """What becomes of a call that the log has numbered, now or when it began before."""
+        return ToolGuard.before_call(self.guard, name, raw, call_id, idempotency_key=idempotency_key)
 
     def take(self, content: tuple[str, str] | None = None, lease: int = 0) -> dict[str, Any]:
         """The facts since the last time, as the data of a `guard.facts` event; see `wrote`.
@@ -303,7 +344,7 @@ class GuardLog:
             "guard": guard,
             "number": self.number,
             "through": self.seq,
-            "with": list(self._own),
+            "with": [*self._own, *self._held],
             "begun": dict(self._begun),
             "prompt": self.prompt and self.prompt[:_PROMPT],
             "calls": [dict(zip(("id", "name", "arguments"), call, strict=True)) for call in calls],
@@ -318,8 +359,6 @@ class GuardLog:
             self._finished.append(fact.record)
 
 
-_ANY: Final = frozenset({""})
-"""Stands for writes that are not known one by one."""
 _DID_NOT_END: Final = (Outcome.REPLAYED, Outcome.REFUSED, Outcome.CANCELLED)
 """Outcomes that say nothing about the tool."""
 
@@ -338,6 +377,8 @@ def _let_go(kept: dict[str, Any]) -> None:
 
 def _row(fact: Fact, seen: int, content: tuple[str, str] | None) -> dict[str, Any]:
     row = fact_to_dict(fact)
+    if isinstance(fact, Finished) and fact.record.error is not None:
+        row["record"]["error"] = fact.record.error[:ERROR_CHARS]
     if isinstance(fact, Began):
         row["seen"] = seen
     if content is None or not isinstance(fact, Finished) or fact.record.call_id != content[0]:

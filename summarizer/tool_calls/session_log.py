@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
-from guards import ToolGuard
+from guards import Action, ToolGuard, Verdict
 from guards.calls import PendingCall
 
 from ..access import Access
@@ -16,12 +18,15 @@ from ..errors import SessionNotFound
 from ..events import Event, EventKind
 from ..messages import Message, ToolCall
 from ..recording import Recorder
+from .answers import storable, tool_data
 from .guard_log import GuardLog
 from .outbox import Build, Outbox, Write
-from .traces import Traces
+from .traces import Traces, UsedCall
 
-__all__ = ["SessionLog"]
+__all__ = ["LEASE", "SessionLog"]
 
+LEASE: Final = 16
+"""Numbers taken at once for bindings that are made without a call."""
 _FIRST_LOOK_S: Final = 0.02
 _LONGEST_LOOK_S: Final = 0.5
 _RIVAL_S: Final = 60.0
@@ -88,6 +93,21 @@ class SessionLog:
             if earlier and call.fingerprint == mine.fingerprint and self._may_run(call):
                 return call
         return None
+
+    async def result_of_rival(self, call_id: str) -> Verdict | None:
+        """Let an equal call that began earlier, in whichever process, end first; then use its result.
+
+        `None` without one, or if it brought nothing.
+        """
+        if self.rival(call_id) is None:
+            return None
+        await self.wait_for(lambda: self.rival(call_id))
+        return self.guard.replay_open(call_id)
+
+    def let_through(self, call_id: str) -> Verdict:
+        """What was said of a call that ends here and began elsewhere: it was let through."""
+        call = self.open_call(call_id)
+        return Verdict(Action.ALLOW, call_id, "" if call is None else call.name, {})
 
     def open_call(self, call_id: str) -> PendingCall | None:
         """The call, if it is open, in whichever worker."""
@@ -180,16 +200,33 @@ class SessionLog:
             events: list[Event] = []
             if content is not None:
                 answer = Message("tool", content[1], tool_call_id=content[0])
-                events.append(recorder.message(answer, data={"tool": _told_of(error)}))
+                events.append(recorder.message(answer, data={"tool": tool_data(error)}))
             if guard_log.has_facts or lease or not events:  # Another batch may have taken the facts along.
-                events.append(recorder.record(EventKind.GUARD, guard_log.take(content, lease)))
+                events.append(recorder.record(EventKind.GUARD, storable(guard_log.take(content, lease))))
                 guard_log.wrote(events[-1].event_id)
             if guard_log.snapshot_due and (snapshot := guard_log.snapshot()) is not None:
-                events.append(recorder.record(EventKind.GUARD_SNAPSHOT, snapshot))
+                events.append(recorder.record(EventKind.GUARD_SNAPSHOT, storable(snapshot)))
             return events
 
         async with self._traces.remembering(guard_log.take_finished(), guard_log.prompt):
             await self._record(build)
+
+    def remembering(self, used: UsedCall) -> AbstractAsyncContextManager[None]:
+        """Remember a call that ran outside the guard, which may not have read the log, behind the block.
+
+        An id that a provider gives to many calls stands for the one that was listed last.
+        """
+        seen = self._access.seen
+        events = () if seen is None else seen.events
+        prompt = self.guard_log.prompt
+        if not self.is_open:
+            said = (e.message.text for e in reversed(events) if e.message and e.message.role == "user")
+            prompt = next(said, None)
+        for event in reversed(events):
+            if event.message and any(call.id == used.key for call in event.message.tool_calls):
+                used = replace(used, key=f"{used.key}:{event.seq}")
+                break
+        return self._traces.remembering([used], prompt)
 
     async def _record(self, build: Build, *, keep: bool = True) -> None:
         """Write events, and fold what came since."""
@@ -197,12 +234,3 @@ class SessionLog:
         conversation = self._access.seen
         assert conversation is not None
         await self._fold(conversation)
-
-
-def _told_of(error: BaseException | str | None) -> dict[str, Any]:
-    told: dict[str, Any] = {"guarded": True}
-    if error is not None:
-        told["error"] = (str(error) or type(error).__name__)[:500]
-    if isinstance(error, BaseException):
-        told["error_type"] = type(error).__name__
-    return told

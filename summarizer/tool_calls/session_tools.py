@@ -7,13 +7,14 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from decimal import Decimal
 from types import EllipsisType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from guards import (
     Action,
     Binding,
     CallResult,
+    InvalidArgumentsError,
     Outcome,
     ToolGuard,
     ToolSpec,
@@ -31,18 +32,16 @@ from ..access import Access
 from ..conversation import Conversation
 from ..errors import InvalidSetting, StoreError
 from ..messages import ToolCall
+from .answers import content_of, error_said
 from .guard_log import GuardLog
 from .outbox import Write
-from .session_log import SessionLog
+from .session_log import LEASE, SessionLog
 from .traces import Traces, UsedCall
 
 if TYPE_CHECKING:
     from procedural import ToolMemoryManager
 
 __all__ = ["SessionTools"]
-
-_LEASE: Final = 16
-"""Numbers taken at once for bindings that are made without a call."""
 
 
 class SessionTools:
@@ -52,7 +51,7 @@ class SessionTools:
     and is the same for another worker. A call costs two round trips: one before it, for what others did, and
     one after it. A destructive call, one with an idempotency key and one that may be replayed are written
     down before they run, which is a third. Of two workers that begin the same call, the first in the log
-    runs it. Each call that ran becomes a trace of `memory`, written while its result is.
+    runs it. Each call that ran becomes a trace of `memory`, written once its result is.
 
     Made by `SessionManager.tools`.
     """
@@ -117,7 +116,7 @@ class SessionTools:
             bindings: Also lease numbers for `guard.bind_value`, if none are left; a write too.
         """
         await self._log.catch_up()
-        await self._log.append(None, lease=_LEASE if bindings and not self.guard.bindings.leased else 0)
+        await self._log.append(None, lease=LEASE if bindings and not self.guard.bindings.leased else 0)
         return self.guard
 
     @contextmanager
@@ -177,19 +176,26 @@ class SessionTools:
         """
         if self._log.open_call(call_id) is None:
             await self._log.catch_up()
-        verdict = self._verdict_of(call_id)
-        binding = self.guard.after_call(
-            call_id,
-            result=result,
-            error=error,
-            outcome=outcome,
-            attempt_errors=attempt_errors,
-            result_tokens=result_tokens,
-            cost_usd=cost_usd,
-            aliases=aliases,
-        )
+        began = self._verdicts.get(call_id) or self._log.let_through(call_id)
+        said = error_said(error, outcome)
+        told = said if error is None else error
+        try:
+            binding = self.guard.after_call(
+                call_id,
+                result=result,
+                error=error,
+                outcome=outcome,
+                attempt_errors=attempt_errors,
+                result_tokens=result_tokens,
+                cost_usd=cost_usd,
+                aliases=aliases,
+            )
+        except UnknownCallError:
+            if self._verdicts.pop(call_id, None):  # The deadline closed it while it ran.
+                await self._log.append((call_id, content_of(self.guard, began, result, said)), error=told)
+            raise
         self._verdicts.pop(call_id, None)
-        await self._log.append((call_id, self.guard.content_of(verdict, result, error, binding)), error=error)
+        await self._log.append((call_id, content_of(self.guard, began, result, said, binding)), error=told)
         return binding
 
     async def run(
@@ -208,10 +214,13 @@ class SessionTools:
         Of equal calls that may be replayed one runs, in whichever process; the others get its result.
 
         Raises:
-            InvalidArgumentsError: Arguments that are no JSON object.
             StoreError: The store failed: before the tool ran, or after it, then its end goes with the next
                 write.
         """
+        try:
+            arguments = parse_arguments(arguments)
+        except InvalidArgumentsError as error:
+            return await self._unreadable(name, error, call_id)
         async with turn_of(self.guard, name, arguments):
             verdict = await self.before_call(name, arguments, call_id, idempotency_key=idempotency_key)
             return await self.finish(tool, verdict, retries=retries, timeout_s=timeout_s)
@@ -243,7 +252,8 @@ class SessionTools:
                 outcome=ended.outcome,
                 attempt_errors=ended.attempt_errors,
             )
-        content = self.guard.content_of(verdict, ended.result, ended.error, binding)
+        said = error_said(ended.error, ended.outcome)
+        content = content_of(self.guard, verdict, ended.result, said, binding)
         return CallResult(verdict, content, ended.result, ended.error, binding)
 
     async def read_value(
@@ -311,7 +321,7 @@ class SessionTools:
     async def _decide(
         self, name: str, raw: Mapping[str, Any], call_id: str, idempotency_key: str | None
     ) -> Verdict:
-        verdict = self.guard.before_call(name, raw, call_id, idempotency_key=idempotency_key)
+        verdict = self._log.guard_log.before_call(name, raw, call_id, idempotency_key)
         if not verdict.should_run:
             return await self._closed(verdict)
         self._verdicts[call_id] = verdict
@@ -321,7 +331,8 @@ class SessionTools:
         with self._taken_back(call_id):
             await self._log.append(None)
             if not await self._log.is_beaten(call_id):
-                return await self._after_rivals(verdict) if spec.may_replay else verdict
+                replayed = await self._log.result_of_rival(call_id) if spec.may_replay else None
+                return verdict if replayed is None else await self._closed(replayed)
         if self._log.guard_log.begun(call_id) is None:  # Another call with its key was first.
             self.guard.after_call(call_id, outcome=Outcome.REFUSED)
         if spec.may_replay:
@@ -339,6 +350,12 @@ class SessionTools:
                 self.guard.after_call(call_id, outcome=Outcome.REFUSED)
             raise
 
+    async def _unreadable(self, name: str, error: InvalidArgumentsError, call_id: str | None) -> CallResult:
+        """Refuse a call without arguments to run it with; it is answered if a message lists it."""
+        await self._log.catch_up()
+        verdict = await self._closed(self.guard.unreadable(name, error, call_id))
+        return CallResult(verdict, verdict.message)
+
     async def _closed(self, verdict: Verdict) -> Verdict:
         """Record what a call that does not run is answered with.
 
@@ -353,20 +370,6 @@ class SessionTools:
     async def _cancelled(self, call_id: str) -> None:
         with suppress(StoreError, UnknownCallError):  # Its end goes with the next write.
             await self.after_call(call_id, outcome=Outcome.CANCELLED)
-
-    def _verdict_of(self, call_id: str) -> Verdict:
-        """What was said of a call that ends; one that began elsewhere was let through."""
-        call = self._log.open_call(call_id)
-        name = "" if call is None else call.name
-        return self._verdicts.get(call_id) or Verdict(Action.ALLOW, call_id, name, {})
-
-    async def _after_rivals(self, verdict: Verdict) -> Verdict:
-        """Let an equal call that began earlier, in whichever process, end first; then use its result."""
-        if self._log.rival(verdict.call_id) is None:
-            return verdict
-        await self._log.wait_for(lambda: self._log.rival(verdict.call_id))
-        replayed = self.guard.replay_open(verdict.call_id)
-        return verdict if replayed is None else await self._closed(replayed)
 
     def _fresh(self) -> SessionLog:
         guard_log = GuardLog(uuid4().hex, self._specs.values(), self._settings)
@@ -390,9 +393,8 @@ class SessionTools:
         error: BaseException | str | None,
         key: str | None,
     ) -> AbstractAsyncContextManager[None]:
-        """Remember a call that ran outside the guard while the block records it; `key` is of this call alone.
+        """Remember a call that ran outside the guard, once the block has recorded it.
 
-        The guard itself learns of it from the log.
+        `key` is the call's id, or makes it count once. The guard itself learns of it from the log.
         """
-        call = UsedCall(tool_name, arguments, result, error, key)
-        return self._traces.remembering([call], self._log.guard_log.prompt)
+        return self._log.remembering(UsedCall(tool_name, arguments, result, error, key))

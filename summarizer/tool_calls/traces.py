@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from types import EllipsisType
 from typing import TYPE_CHECKING
 
 from ..access import Access
-from ..errors import InvalidSetting, StoreError
+from ..errors import InvalidSetting, SessionErased
 from ..stores.traces import open_trace_store
 from ..telemetry import log
 
@@ -58,26 +57,29 @@ class Traces:
     async def remembering(
         self, calls: Sequence[CallRecord | UsedCall], goal: str | None
     ) -> AsyncGenerator[None]:
-        """Remember finished calls while the block runs; one given twice counts once."""
+        """Remember finished calls behind the block, unless it finds the conversation erased.
+
+        One given twice counts once.
+        """
         memory = self.memory if calls else None
         if memory is None:
             yield
             return
-        task = asyncio.ensure_future(self._remember(memory, calls, goal))
         try:
             yield
+        except SessionErased:
+            calls = ()
+            raise
         finally:
-            await task
+            await self._remember(memory, calls, goal)
 
     async def _remember(
         self, memory: ToolMemoryManager, calls: Sequence[CallRecord | UsedCall], goal: str | None
     ) -> None:
-        from procedural import ProceduralError
-
         for call in calls:
             try:
                 await self._record(memory, call, goal)
-            except (ProceduralError, StoreError, OSError) as failure:
+            except Exception as failure:  # noqa: BLE001 - the host's own memory
                 log.warning(
                     "trace.write_failed",
                     conversation_id=self._access.root,
@@ -114,10 +116,8 @@ class Traces:
             return ""
         await memory.load()
         patterns = memory.recall(tool, goal)
-        text = ProceduralContextFormatter(max_tokens=max_tokens).format(patterns)
-        self._hinted = self._hinted or set()
-        if text:
-            self._hinted |= {pattern.tool_name for pattern in patterns if pattern.tool_name in text}
+        text, named = ProceduralContextFormatter(max_tokens=max_tokens).format_with_tools(patterns)
+        self._hinted = (self._hinted or set()) | named
         return text
 
     def _opened(self) -> ToolMemoryManager | None:

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guards import Action, Limits, UnknownCallError, get_tool_state
+from guards import Action, Limits, Outcome, UnknownCallError, get_tool_state
 from guards.errors import GuardError
 from summarizer import SessionManager
-from summarizer.errors import InvalidSetting, StoreUnavailable
+from summarizer.errors import InvalidSetting, SessionErased, StoreUnavailable
 from summarizer.events import EventKind
 from summarizer.stores import EventStore, MemoryStore
 from tests.redis_proxy import proxied
@@ -720,6 +720,141 @@ async def test_the_guard_is_configured_before_its_first_call() -> None:
     await manager.tools.open()
     with pytest.raises(InvalidSetting, match="before its first call"):
         manager.tools.configure(limits=Limits())
+
+
+# Symptoms
+
+
+async def test_a_lease_beside_a_snapshot_is_of_its_worker_alone() -> None:
+    """A cold worker that begins from a snapshot does not take the numbers leased in the same write."""
+    store = MemoryStore()
+    first = session(store, memory=None)
+    for turn in range(70):
+        await first.user_says(f"turn {turn}")
+        if turn == 0:
+            await first.tools.open()
+    mine = await first.tools.open(bindings=True)
+    second = session(store, memory=None)
+    theirs = await second.tools.open()
+    events = await store.read(None, "c")
+
+    assert any(event.kind is EventKind.GUARD_SNAPSHOT for event in events)
+    assert (mine.bindings.leased, theirs.bindings.leased) == (16, 0)
+
+
+async def test_a_cancelled_call_is_not_answered_with_null(fresh: Fresh) -> None:
+    """The model reads that the call was cancelled, and that it may have taken effect."""
+    manager = session(fresh.store)
+    verdict = await manager.tools.before_call("note", {"x": 1})
+    await manager.tools.after_call(verdict.call_id, outcome=Outcome.CANCELLED)
+    [content] = [m["content"] for m in await manager.get_messages_for_llm() if m["role"] == "tool"]
+
+    assert "cancelled; it may have taken effect" in content
+
+
+async def test_a_call_closed_by_the_deadline_is_answered_when_its_tool_ends() -> None:
+    """The guard has closed it as unknown; the log still gets its answer."""
+    manager = SessionManager("c", store=MemoryStore())
+    manager.tools.configure(call_deadline_s=0.01)
+    tool = Tool("late", wait_s=0.1)
+    task = asyncio.ensure_future(manager.tools.run(tool, "note", {"x": 1}))
+    await tool.started.wait()
+    await asyncio.sleep(0.02)
+    await manager.tools.run(Tool("other"), "note", {"x": 2})
+    await task
+    contents = [m["content"] for m in await manager.get_messages_for_llm() if m["role"] == "tool"]
+
+    assert sorted(contents) == ["late", "other"]
+
+
+async def test_the_guard_inside_takes_no_number_behind_the_back_of_the_log() -> None:
+    """Synchronous calls that no message lists are refused, with the way to make them."""
+    manager = session(MemoryStore())
+    guard = await manager.tools.open()
+    with pytest.raises(GuardError, match=r"await sm\.tools\.before_call"):
+        guard.before_call("note", {"x": 1})
+    with pytest.raises(GuardError, match="tool_used"):
+        guard.record("note", {"x": 1}, result=1)
+    with pytest.raises(GuardError, match="assistant message"):
+        guard.announce(["a"])
+
+    assert guard.bindings.next_number == 1
+
+
+async def test_an_id_that_a_provider_uses_each_turn_loses_no_trace() -> None:
+    """`call_0` of the second turn is another call than that of the first."""
+    manager = session(MemoryStore())
+    for turn in range(3):
+        await manager.record(calls(("call_0", "note", {"turn": turn})))
+        await manager.tool_used("note", {"turn": turn}, result=turn, tool_call_id="call_0")
+    memory = manager.tools.memory
+    assert memory is not None
+
+    assert [pattern.calls for pattern in memory.get_patterns()] == [3]
+
+
+async def test_a_hosts_memory_that_raises_anything_costs_no_call(caplog: pytest.LogCaptureFixture) -> None:
+    """The tool ran: its result is given, though the memory broke in a way of its own."""
+    from procedural import InMemoryTraceStore, ToolMemoryManager
+
+    class Odd(InMemoryTraceStore):
+        async def append(self, scope: Any, traces: Any) -> Any:
+            raise ZeroDivisionError
+
+    manager = session(MemoryStore(), memory=ToolMemoryManager(store=Odd()))
+    done = await manager.tools.run(Tool("fine"), "note")
+
+    assert done.content == "fine"
+    assert "trace.write_failed" in [record.getMessage() for record in caplog.records]
+
+
+async def test_an_erased_conversation_leaves_no_trace() -> None:
+    """A call whose result the store refuses, since the conversation was erased, is not remembered."""
+    from procedural import ToolMemoryManager
+
+    store, memory = MemoryStore(), ToolMemoryManager()
+    manager = session(store, memory=memory)
+    verdict = await manager.tools.before_call("note", {"x": 1})
+    await store.erase(None, "c")
+    with pytest.raises(SessionErased):
+        await manager.tools.after_call(verdict.call_id, result="secret")
+
+    assert memory.get_patterns() == ()
+
+
+@pytest.mark.parametrize(
+    "result", ["a\udc80b", {"x": "a\udc80b"}, ValueError("\udc80"), ValueError("x" * 10**7)]
+)
+async def test_a_result_whose_text_cannot_be_stored_is_recorded_all_the_same(
+    fresh: Fresh, result: Any
+) -> None:
+    """Lone surrogates are replaced, and the text of an error is bounded."""
+    manager = session(fresh.store)
+    done = await manager.tools.run(Tool(result), "note")
+    cold = session(await fresh.second())
+    [content] = [m["content"] for m in await cold.get_messages_for_llm() if m["role"] == "tool"]
+
+    assert content == done.content
+    assert len(content) < 3_000
+    assert not (await cold.tools.open()).open_calls
+
+
+async def test_a_call_recorded_before_the_guard_is_opened_has_its_goal() -> None:
+    """The goal is what the user said last, though the guard has not read the log."""
+    from procedural import ToolMemoryManager
+
+    goals: list[str | None] = []
+
+    class Told(ToolMemoryManager):
+        async def record(self, *args: Any, **options: Any) -> Any:
+            goals.append(options["goal"])
+            return await super().record(*args, **options)
+
+    manager = session(MemoryStore(), memory=Told())
+    await manager.user_says("find the invoice")
+    await manager.tool_used("note", {"x": 1}, result=1)
+
+    assert goals == ["find the invoice"]
 
 
 # Cost
