@@ -53,12 +53,13 @@ _CLAUSES: Final = str.maketrans({",": "\n", ";": "\n", "{": "\n", "}": "\n", "<"
 _STATE = re.compile(
     r"(?<!non-)\b(?:pending|running|queued|enqueued|in[ _-]?progress|processing|waiting|starting|started"
     r"|building|deploying|provisioning|scheduled|initiali[sz]ing|not (?:yet )?(?:ready|finished|done)|ongoing"
-    r"|working|underway|still \w+ing|202|accepted)\b",
+    r"|working|underway|still \w+ing|accepted)\b|\b(?:status|code|http|error)\W{0,4}202\b",
     re.IGNORECASE,
 )
 _LATER = re.compile(
-    r"\b(?:retry|try again|temporar(?:y|ily)|rate[ -]?limit\w*|too many requests|busy|throttl\w+|429|503"
-    r"|service unavailable|not (?:yet )?ready|202)\b",
+    r"\b(?:retry|try again|temporar(?:y|ily)|rate[ -]?limit\w*|too many requests|busy|throttl\w+"
+    r"|service unavailable|not (?:yet )?ready)\b|^\W*(?:202|429|503)\b(?![.,]\d)"
+    r"|\b(?:status|code|http|error)\W{0,4}(?:202|429|503)\b",
     re.IGNORECASE,
 )
 _NEWS = re.compile(

@@ -196,3 +196,20 @@ def test_an_echo_can_be_blanked() -> None:
     )
 
     assert Change.SAME is compare(one, other).change
+
+
+@pytest.mark.parametrize(
+    ("result", "goes_on"),
+    [
+        ({"name": "Action Camera", "price": 503.58}, False),
+        ({"status": 202}, True),
+        ({"error": "503 Service Unavailable"}, True),
+        ("HTTP 429", True),
+        ("429 slow down", True),
+        ({"count": 202}, False),
+    ],
+    ids=str,
+)
+def test_a_price_is_no_status(result: Any, goes_on: bool) -> None:
+    """A number says that work goes on only where it stands as a status."""
+    assert said(result).goes_on is goes_on
