@@ -73,6 +73,8 @@ class ToolGuard:
         timer: Monotonic seconds, for durations.
         on_fact: Called with each fact that changed the guard, in order. It must not raise, and not change
             what it is given.
+        memory: Learns from each call that `run` ran, such as a `procedural.ToolMemoryManager`.
+        name_results: Tell the model each result's `$vN` below it; for models that are to pass results on.
 
     Raises:
         ValueError: A number out of range.
@@ -125,7 +127,6 @@ class ToolGuard:
         self.memory = memory
         self._name_results = name_results
         self._clock = clock
-        self._timer = timer
 
     # Tools, and what was said
 

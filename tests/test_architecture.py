@@ -75,7 +75,7 @@ COMPLEXITY = 10
 
 LARGE: dict[str, int] = {
     # Two thirds of these are the docstrings and signatures of the calls that users make.
-    "guards/guard.py": 622,
+    "guards/guard.py": 623,
     "summarizer/session.py": 633,
 }
 """Ratchet: `path` (lines), `path::function` (lines) or `path::function complexity`, and what it has today."""
