@@ -6,9 +6,7 @@ import asyncio
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
@@ -32,6 +30,7 @@ from .summary import Summarizer, resolve_summarizer
 from .summary.choose import SummarizerSpec
 from .telemetry import log
 from .units import answerable
+from .viewing import Viewer
 
 if TYPE_CHECKING:
     from .tool_calls import SessionTools
@@ -116,6 +115,7 @@ class SessionManager:
             default_threshold=default_threshold,
             infinite_context=infinite_context,
         )
+        self._viewer = Viewer(self._access, self._gauge)
         self._summarizer: Summarizer = resolve_summarizer(summarizer)
         self._inline = segmentation == "inline"
         self._schemas = tuple(tools or ())
@@ -368,20 +368,7 @@ class SessionManager:
 
         Cost: one round trip, which brings only what is new; O(open segment) if anything is.
         """
-        access = self._access
-        if access.fresh and access.seen is None:
-            budget = self._gauge.window_budget(None) if max_tokens is None else max_tokens
-            return self._gauge.first_request(self.session_id, access.system_prompt, budget)
-        conversation = await access.current()
-        budget = self._gauge.window_budget(conversation) if max_tokens is None else max_tokens
-        view = partial(self._view, policies)
-        if recall:
-            built = await Recaller(access).context(conversation, budget, view)
-        else:
-            built = await view(conversation, budget)
-        return replace(
-            built, messages=[_copied(message) for message in built.messages], parts=dict(built.parts)
-        )
+        return await self._viewer.context(max_tokens, recall=recall, policies=policies)
 
     async def recall(
         self, query: str, limit: int = 5, max_tokens: int | None = None
@@ -593,16 +580,6 @@ class SessionManager:
             # The message is durable and the segmentation stays due: the next call goes on with it.
             log.warning("segment.failed", session_id=conversation.head.session_id, error=type(error).__name__)
 
-    async def _view(
-        self, policies: Policies | None, conversation: Conversation, budget: int | None
-    ) -> Context:
-        if policies is not None:
-            return await self._gauge.request_by(policies, conversation, budget)
-        return conversation.view(
-            (budget, self._gauge.model, self._gauge.tools_tokens),
-            lambda: self._gauge.request(conversation, budget),
-        )
-
     def _job(self, conversation: Conversation) -> Segmentation:
         policy = self._gauge.policy_of(conversation)
         return Segmentation(
@@ -622,12 +599,3 @@ def _turn_is_open(events: Sequence[Event]) -> bool:
     """Whether the newest message leaves something to be answered or run."""
     newest = next((e.message for e in reversed(events) if e.message is not None), None)
     return newest is not None and (newest.role != "assistant" or bool(newest.tool_calls))
-
-
-def _copied(message: dict[str, Any]) -> dict[str, Any]:
-    """A copy that a caller may change without changing the next one."""
-    copy = dict(message)
-    for key, value in message.items():
-        if isinstance(value, list | dict):
-            copy[key] = jsonable(value)
-    return copy

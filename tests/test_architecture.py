@@ -34,6 +34,7 @@ ROOMS = (
     "gauge",
     "access",
     "recalling",
+    "viewing",
     "tool_calls",
     "session",
     "tracking",
@@ -76,7 +77,7 @@ COMPLEXITY = 10
 LARGE: dict[str, int] = {
     # Two thirds of these are the docstrings and signatures of the calls that users make.
     "guards/guard.py": 623,
-    "summarizer/session.py": 633,
+    "summarizer/session.py": 601,
 }
 """Ratchet: `path` (lines), `path::function` (lines) or `path::function complexity`, and what it has today."""
 
