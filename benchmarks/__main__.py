@@ -25,21 +25,26 @@ NAMES = (
     "imports",
     "agent_runs",
     "guard_calls",
+    "recall",
     "recall_speed",
+    "recall_bearing",
+    "pages",
+    "bill",
 )
+_TAKES = {"data": ("agent_runs", "recall", "pages", "bill"), "plots": ("bill", "recall")}
+"""Options that name a path, and the benchmarks that take each."""
 
 
-async def run(name: str, *, quick: bool, data: Path | None = None) -> Result:
+async def run(name: str, *, quick: bool, **paths: Path) -> Result:
     """Run one benchmark. `quick` shrinks it to see that it works; its figures then mean nothing."""
-    given = {} if data is None else {"data": data}
-    result: Result = await import_module(f".{name}", __package__).run(quick=quick, **given)
+    result: Result = await import_module(f".{name}", __package__).run(quick=quick, **paths)
     return result
 
 
-async def run_all(names: Sequence[str], *, quick: bool, as_json: bool, data: Path | None = None) -> None:
+async def run_all(names: Sequence[str], *, quick: bool, as_json: bool, **paths: Path) -> None:
     """Run benchmarks one after another; each prints as soon as it is done."""
     for name in names:
-        result = await run(name, quick=quick, data=data)
+        result = await run(name, quick=quick, **paths)
         print(result.to_json() if as_json else result.to_table() + "\n", flush=True)
 
 
@@ -49,14 +54,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", choices=[[], *NAMES], metavar="name", help=", ".join(NAMES))
     parser.add_argument("--quick", action="store_true", help="see that they work; the figures mean nothing")
     parser.add_argument("--json", action="store_true", help="one line of JSON for each benchmark")
-    parser.add_argument("--data", type=Path, help="recorded runs for agent_runs: a file or a folder")
+    for option, what in (
+        ("data", "recorded runs: a file or a folder"),
+        ("plots", "a folder to save plots in"),
+    ):
+        parser.add_argument(f"--{option}", type=Path, help=f"{what}; for {', '.join(_TAKES[option])}")
     given = parser.parse_args(arguments)
-    if given.data is not None and given.names != ["agent_runs"]:
-        parser.error(f"--data {str(given.data)!r} is read by agent_runs alone; name that, and nothing else")
+    paths = {option: path for option in _TAKES if (path := getattr(given, option)) is not None}
+    for option, path in paths.items():
+        if len(given.names) != 1 or given.names[0] not in _TAKES[option]:
+            takers = " or ".join(_TAKES[option])
+            parser.error(f"--{option} {str(path)!r} is for {takers}; name one of these and nothing else")
     if not given.json:
         ratio = asyncio.run(noise(20 if given.quick else 300))
         print(f"Python {platform.python_version()}, {platform.machine()}, two equal ways: {shown(ratio)} x\n")
-    asyncio.run(run_all(given.names or NAMES, quick=given.quick, as_json=given.json, data=given.data))
+    asyncio.run(run_all(given.names or NAMES, quick=given.quick, as_json=given.json, **paths))
     return 0
 
 

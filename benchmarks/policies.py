@@ -20,6 +20,7 @@ from summarizer.context.policies import (
     Hybrid,
     Importance,
     KeepLast,
+    Landmarks,
     Offload,
     Pin,
     Policies,
@@ -91,13 +92,15 @@ def _way(name: str, events: Sequence[Event], given: Policies) -> Way:
         policies=given,
         budget=None if name == "no policy" else _BUDGET,
         count=counter_for_model("gpt-4o-mini").count,
+        landmarks=Landmarks.of(events),  # A manager keeps them at hand.
     )
 
 
 async def _behind(lengths: Sequence[int], rounds: int) -> list[Figure]:
     """The whole call, store included, with the same open segment behind histories of each length."""
     store = open_store("memory://bench-policies")
-    policies = ClearToolResults() | KeepLast(turns=40) | Pin(first_user=True)
+    # A context by a policy that asks a function is not kept, so that each call builds it.
+    policies = ClearToolResults() | KeepLast(turns=40) | Pin(first_user=True, when=lambda _: False)
     ways: dict[str, Way] = {}
     for n in lengths:
         manager = SessionManager(await grown(store, n, open_events=_OPEN_EVENTS), store=store)

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from .context import Context, Omission
+    from .cost_policy import CostAwarePolicy
+    from .economy import CacheHealth, Decision, Savings
     from .errors import (
+        CannotFork,
         InvalidMessage,
         InvalidSetting,
         MissingExtra,
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
         ValueTooLarge,
     )
     from .events import Event, EventKind, Origin
+    from .forking import SessionNode
     from .messages import Message, ToolCall
     from .meter import Usage, count_tokens
     from .policy import Policy
@@ -55,7 +59,10 @@ if TYPE_CHECKING:
 
 _HOMES: Final = {
     "context": ("Context", "Omission"),
+    "cost_policy": ("CostAwarePolicy",),
+    "economy": ("CacheHealth", "Decision", "Savings"),
     "errors": (
+        "CannotFork",
         "InvalidMessage",
         "InvalidSetting",
         "MissingExtra",
@@ -79,6 +86,7 @@ _HOMES: Final = {
         "ValueTooLarge",
     ),
     "events": ("Event", "EventKind", "Origin"),
+    "forking": ("SessionNode",),
     "messages": ("Message", "ToolCall"),
     "meter": ("Usage", "count_tokens"),
     "policy": ("Policy",),
@@ -102,7 +110,11 @@ _HOME_OF: Final = {name: module for module, names in _HOMES.items() for name in 
 __all__ = [
     "ANY_OWNER",
     "RECALL_SCHEMA",
+    "CacheHealth",
+    "CannotFork",
     "Context",
+    "CostAwarePolicy",
+    "Decision",
     "Entry",
     "EntryKind",
     "Event",
@@ -118,12 +130,14 @@ __all__ = [
     "PartialBatch",
     "Policy",
     "RecallHit",
+    "Savings",
     "SchemaTooNew",
     "SegmentationOutcome",
     "SessionErased",
     "SessionExists",
     "SessionManager",
     "SessionManagerError",
+    "SessionNode",
     "SessionNotFound",
     "SessionStats",
     "StaleFence",

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from . import config
+from .ancestry import inheritance_of, read_path
 from .conversation import Conversation, cache_of
 from .errors import SessionExists, SessionNotFound
 from .events import Event, EventKind
 from .gauge import counter_of
 from .meter import TokenCounter, counter_for_model
 from .policy import Policy
+from .recall import Meaning
 from .recording import Recorder
 from .stores import default_store, open_store
 from .stores.protocol import EventStore, Owner
@@ -79,6 +82,10 @@ class Access:
         self.owner = owner
         self.fresh = fresh
         self.system_prompt = system_prompt
+        self.meaning: Meaning | None = None
+        """How recall finds by meaning; `None`: by words alone."""
+        self.clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        """Aware UTC now, for what is recorded."""
         self._create = create and not index
         self._founding = founding
         self._given = store
@@ -144,6 +151,10 @@ class Access:
             await self._append(conversation, events)
         return conversation, events
 
+    async def note(self, conversation: Conversation, event: Event) -> None:
+        """Write one record to a conversation that is there: one round trip."""
+        await self._append(conversation, [event])
+
     async def refresh(self, conversation: Conversation) -> Conversation:
         """Bring the state up to date: one round trip, for what is new."""
         after = conversation.resume_seq
@@ -153,13 +164,22 @@ class Access:
         cache_of(self.store).keep(self.owner, self.root, conversation)
         return conversation
 
+    async def read(self, after_seq: int = 0, until_seq: int | None = None) -> list[Event]:
+        """Events `(after_seq, until_seq]` of all segments, and before a fork of what it was forked from."""
+        conversation = self._conversation or await self.current()  # Nobody changes where it comes from.
+        ancestors = inheritance_of(conversation.settings).ancestors
+        return await read_path(
+            self.store, self.owner, self.root, ancestors, after_seq=after_seq, until_seq=until_seq
+        )
+
     async def change_settings(self, changes_to: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
         """Change the stored settings, as they are now in the store."""
         conversation = await self.current()
         settings = {**conversation.settings, **changes_to(conversation.settings)}
         if settings == conversation.settings:
             return
-        event = Recorder(counter_of(conversation), None).record(EventKind.SETTINGS, {"settings": settings})
+        recorder = Recorder(counter_of(conversation), None, clock=self.clock)
+        event = recorder.record(EventKind.SETTINGS, {"settings": settings})
         await self._append(conversation, [event])
         await self.refresh(conversation)
 

@@ -14,7 +14,10 @@ from weakref import WeakKeyDictionary
 
 from .config import cached_bytes
 from .context import Context
-from .events import Event
+from .context.policies import Landmarks
+from .cost_policy import read_policy
+from .events import Event, EventKind
+from .messages import dump_json
 from .policy import Policy
 from .stores.protocol import Appended, EventStore, Head, Loaded, Owner
 
@@ -26,6 +29,8 @@ _OVERHEAD: Final = 4096
 """Bytes that a conversation weighs before its first event; measured, rounded up."""
 _EVENT_OVERHEAD: Final = 1024
 _BYTES_PER_TOKEN: Final = 6
+_PAGES: Final = (EventKind.MEMORY, EventKind.MEMORY_SNAPSHOT)
+"""Events that hold no message and yet may be large."""
 
 
 @dataclass(slots=True)
@@ -41,6 +46,8 @@ class Conversation:
         viewed: Last seq, index and settings seq that `views` show.
         weight: About its size in bytes.
         policy: The stored policy, read, with the seq of the settings it was read from.
+        view_changes: The view changes among `events`, by event id, in order.
+        landmarks: What windows must know of `events` without reading them.
     """
 
     head: Head
@@ -54,6 +61,8 @@ class Conversation:
     viewed: tuple[int, int, int] | None = None
     weight: int = _OVERHEAD
     policy: tuple[int, Policy] | None = None
+    view_changes: dict[str, Event] = field(default_factory=dict[str, Event])
+    landmarks: Landmarks = field(default_factory=Landmarks)
 
     @classmethod
     def of(cls, loaded: Loaded) -> Conversation:
@@ -69,7 +78,7 @@ class Conversation:
     def stored_policy(self) -> Policy:
         """The policy in the settings; read once."""
         if self.policy is None or self.policy[0] != self.settings_seq:
-            self.policy = (self.settings_seq, Policy.from_dict(self.settings["policy"]))
+            self.policy = (self.settings_seq, read_policy(self.settings["policy"]))
         return self.policy[1]
 
     @property
@@ -80,14 +89,19 @@ class Conversation:
 
     def view(self, key: object, build: Callable[[], Context]) -> Context:
         """The context for a budget; built anew only if something changed."""
+        views = self.kept_views()
+        built = views.get(key)
+        if built is None:
+            built = views[key] = build()
+        return built
+
+    def kept_views(self) -> dict[object, Context]:
+        """The contexts that were built for the state as it is now; add to them while it is."""
         state = (self.head.last_seq, self.head.index, self.settings_seq)
         if self.viewed != state:
             self.views.clear()
             self.viewed = state
-        built = self.views.get(key)
-        if built is None:
-            built = self.views[key] = build()
-        return built
+        return self.views
 
     def absorb_load(self, loaded: Loaded, after_seq: int | None) -> bool:
         """Take in a snapshot; `False` if it does not connect and a full load is needed."""
@@ -123,6 +137,7 @@ class Conversation:
         self.head, self.settings, self.settings_seq = fresh.head, fresh.settings, fresh.settings_seq
         self.summary, self.summary_index = fresh.summary, fresh.summary_index
         self.events, self.known_seq, self.weight = fresh.events, fresh.known_seq, fresh.weight
+        self.view_changes, self.landmarks = fresh.view_changes, fresh.landmarks
         self.viewed = None
         self.views.clear()
 
@@ -137,6 +152,8 @@ class Conversation:
         if self.events and self.events[0].seq < head.start_seq:
             self.events = [event for event in self.events if event.seq >= head.start_seq]
             self.weight = _OVERHEAD + sum(map(_weight, self.events))
+            kept = {key: event for key, event in self.view_changes.items() if event.seq >= head.start_seq}
+            self.view_changes, self.landmarks = kept, Landmarks.of(self.events)
         self.known_seq = max(self.known_seq, head.start_seq - 1)
 
     def _extend(self, events: Sequence[Event]) -> None:
@@ -145,10 +162,14 @@ class Conversation:
                 self.events.append(event)
                 self.known_seq = event.seq
                 self.weight += _weight(event)
+                self.landmarks.add(event)
+                if event.kind is EventKind.VIEW_CHANGED:
+                    self.view_changes[event.event_id] = event
 
 
 def _weight(event: Event) -> int:
-    return _EVENT_OVERHEAD + _BYTES_PER_TOKEN * event.tokens
+    pages = len(dump_json(event.data)) if event.kind in _PAGES else 0
+    return _EVENT_OVERHEAD + _BYTES_PER_TOKEN * event.tokens + pages
 
 
 def _placed(batch: Sequence[Event], appended: Appended) -> list[Event]:

@@ -5,6 +5,7 @@
     │   ├── SessionNotFound          no such id for this owner
     │   ├── SessionExists            `create` met an id that is taken
     │   ├── SessionErased            the conversation was erased; it cannot be written
+    │   ├── CannotFork               there is no such place, or it would part what belongs together
     │   └── TokenLimitExceeded       the newest turn alone is larger than the budget
     ├── InvalidMessage (ValueError)  not a message we can keep
     │   └── OrphanToolResult         a tool result that answers no open call
@@ -29,6 +30,7 @@ store was asked and knows no such id, `StoreUnavailable` that it could not be as
 from __future__ import annotations
 
 __all__ = [
+    "CannotFork",
     "InvalidMessage",
     "InvalidSetting",
     "MissingExtra",
@@ -88,6 +90,20 @@ class SessionErased(SessionManagerError):
     def __init__(self, session_id: str) -> None:
         super().__init__(f"session {session_id!r} was erased and takes no writes; start a new session")
         self.session_id = session_id
+
+
+class CannotFork(SessionManagerError):
+    """A conversation cannot be forked there; nothing was made.
+
+    Attributes:
+        nearest: Seqs of events close by, behind which it can be forked; may be empty.
+    """
+
+    def __init__(self, place: str, problem: str, nearest: tuple[int, ...] = ()) -> None:
+        near = " or ".join(f"at={seq}" for seq in nearest if seq > 0)
+        fix = f"fork {near}" if near else "choose another place, or fork at the end with fork()"
+        super().__init__(f"cannot fork {place}: {problem}; {fix}")
+        self.nearest = tuple(seq for seq in nearest if seq > 0)
 
 
 class TokenLimitExceeded(SessionManagerError):

@@ -54,6 +54,8 @@ class EventKind(StrEnum):
     VIEW_CHANGED = "view.changed"
     GUARD = "guard.facts"
     GUARD_SNAPSHOT = "guard.snapshot"
+    MEMORY = "memory.fact"
+    MEMORY_SNAPSHOT = "memory.snapshot"
     NOTE = "note"
 
 

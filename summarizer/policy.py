@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
 from .config import (
     FALLBACK_WINDOW,
@@ -17,16 +17,24 @@ from .config import (
     SEED_SHARE,
     TAIL_SHARE,
 )
+from .economy import LEAST_SEED, Decision
 from .errors import InvalidSetting
 from .events import Event
 from .stores.protocol import Head
 from .units import Cut, safe_cuts
 
-__all__ = ["Limits", "Plan", "Policy", "Skip", "Trigger", "due", "fullness", "limits_of", "plan"]
-
-
-_TELLING_SEED: Final = 64
-"""Tokens below which a seed holds its frame and hardly anything else; measured on the extractive one."""
+__all__ = [
+    "Limits",
+    "Plan",
+    "Policy",
+    "Skip",
+    "Trigger",
+    "due",
+    "fullness",
+    "limits_of",
+    "plan",
+    "request_size",
+]
 
 
 class Trigger(StrEnum):
@@ -34,8 +42,13 @@ class Trigger(StrEnum):
 
     TOKENS = "tokens"
     HARD_LIMIT = "hard_limit"
+    COST = "cost"
+    COLD = "cold"
     TURNS = "turns"
     MANUAL = "manual"
+
+
+_MUST_GAIN: Final = frozenset({Trigger.TOKENS, Trigger.HARD_LIMIT, Trigger.COST, Trigger.COLD})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +68,9 @@ class Policy:
             once. `None`: `wait` with a model, `extract` without.
         hard_wait_s: Seconds, above 0.
         lease_s: Seconds a claim lasts unless renewed, above 0.
+        summary_mode: How a model is asked for the summary: `fenced` sends it the transcript, `live` extends
+            the host's own request, which the provider has cached, if the summarizer has the host's model
+            (see `docs/prompt-cache.md`). `auto`: as a policy that weighs costs decides, else `fenced`.
     """
 
     token_threshold: int | float | None = None
@@ -66,6 +82,7 @@ class Policy:
     on_hard_limit: Literal["wait", "extract"] | None = None
     hard_wait_s: float = HARD_WAIT_S
     lease_s: float = LEASE_S
+    summary_mode: Literal["auto", "live", "fenced"] = "auto"
 
     def __post_init__(self) -> None:
         threshold = self.token_threshold
@@ -94,6 +111,8 @@ class Policy:
             )
         if self.on_hard_limit not in (None, "wait", "extract"):
             raise InvalidSetting(f"on_hard_limit={self.on_hard_limit!r}: use 'wait', 'extract' or None")
+        if self.summary_mode not in ("auto", "live", "fenced"):
+            raise InvalidSetting(f"summary_mode={self.summary_mode!r}: use 'auto', 'live' or 'fenced'")
 
     @property
     def segments(self) -> bool:
@@ -105,12 +124,12 @@ class Policy:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, value: Mapping[str, Any]) -> Policy:
+    def from_dict(cls, value: Mapping[str, Any]) -> Self:
         """The inverse of `to_dict`; keys of a newer version are left out."""
         known = {f.name for f in fields(cls)}
         return cls(**{k: v for k, v in value.items() if k in known})
 
-    def without_triggers(self) -> Policy:
+    def without_triggers(self) -> Self:
         """The same with no trigger but a call by hand."""
         return replace(self, token_threshold=None, max_turns=None)
 
@@ -141,12 +160,15 @@ class Plan:
         tail_tokens: Raw tokens of the events behind it.
         seed_budget: Most raw tokens of the new seed.
         before_tokens: Raw tokens of the old seed and the open segment.
+        summary_mode: How a model is asked for the summary: about the `fenced` transcript, or by a request
+            that extends the `live` one, which the provider has cached.
     """
 
     cut: Cut
     tail_tokens: int
     seed_budget: int
     before_tokens: int
+    summary_mode: Literal["fenced", "live"] = "fenced"
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,19 +215,29 @@ def fullness(head: Head, limits: Limits, *, fixed_tokens: int, ratio: float, mod
         ratio: The model's tokens per raw token.
         model: The host's model; a report by another does not count.
     """
-    raw = head.seed_tokens + head.segment_tokens
     if not limits.of_window:
-        return raw
+        return head.seed_tokens + head.segment_tokens
+    return request_size(head, fixed_tokens=fixed_tokens, ratio=ratio, model=model)
+
+
+def request_size(head: Head, *, fixed_tokens: int, ratio: float, model: str | None) -> int:
+    """Tokens of the whole request as the model counts them; see `fullness`."""
     report = head.report
     if report is not None and report["index"] == head.index and model in (None, report["model"]):
         return int(report["tokens"] + ratio * max(0, head.total_tokens - head.report_total))
-    return int(ratio * (raw + fixed_tokens))
+    return int(ratio * (head.seed_tokens + head.segment_tokens + fixed_tokens))
 
 
 def due(
-    head: Head, policy: Policy, limits: Limits, full: int, *, turn_is_open: bool = False
+    head: Head,
+    policy: Policy,
+    limits: Limits,
+    full: int,
+    *,
+    turn_is_open: bool = False,
+    decision: Decision | None = None,
 ) -> Trigger | None:
-    """Why a segmentation is due, from the head alone; `None` if it is not.
+    """Why a segmentation is due; `None` if it is not. From the head alone, unless the policy weighs costs.
 
     It is never due before a new message came since the segment was opened or a
     segmentation was skipped.
@@ -216,6 +248,7 @@ def due(
         limits: The policy's limits for the model.
         full: See `fullness`.
         turn_is_open: The newest turn still runs, so it does not count as a turn.
+        decision: What pays, of a policy that weighs costs.
     """
     if head.message_seq <= max(head.opened_seq, head.skipped_seq):
         return None
@@ -223,6 +256,8 @@ def due(
         return Trigger.HARD_LIMIT
     if limits.soft is not None and full >= limits.soft:
         return Trigger.TOKENS
+    if decision is not None and decision.due is not None:
+        return Trigger(decision.due)
     turns = head.counters.user_messages - head.opened_turns - turn_is_open
     if policy.max_turns is not None and turns >= policy.max_turns:
         return Trigger.TURNS
@@ -230,24 +265,61 @@ def due(
 
 
 def plan(
-    head: Head, events: Sequence[Event], policy: Policy, limits: Limits, trigger: Trigger
+    head: Head,
+    events: Sequence[Event],
+    policy: Policy,
+    limits: Limits,
+    trigger: Trigger,
+    *,
+    decision: Decision | None = None,
 ) -> Plan | Skip:
     """Choose the cut and the seed's budget.
 
     Takes the earliest safe cut whose tail keeps within its share, a border between turns
     before one inside a turn. The seed gets its share, less where a larger tail (an open call, a long
-    newest message) would else undo the gain. Where a seed so small that it says nothing would stand
-    alone, the newest turn stays verbatim instead.
+    newest message) would else undo the gain. Where the gain leaves less than both shares (most of the
+    window is system prompt and tools), they shrink alike. Where a seed so small that it says nothing would
+    stand alone, the newest turn stays verbatim instead.
 
     Open calls stay in the child. Where that alone would let the segment outgrow its hard limit (or
     `hard_factor` times `max_turns`), those that an answered user message overtook are left behind.
+
+    With a `decision` (of a policy that weighs costs) the shares are its numbers of tokens, and where no
+    border fits its tail, the newest unit stays verbatim if the seed finds room beside it.
     """
-    planned = _plan(head, events, safe_cuts(events), policy, limits, trigger=trigger)
+    before = head.seed_tokens + head.segment_tokens
+    shares = _shares(policy, limits.basis if limits.basis is not None else before, decision)
+    gain = policy.minimum_gain if trigger in _MUST_GAIN else 0.0
+    planned = _plan(head, events, safe_cuts(events), shares, gain)
     if isinstance(planned, Skip) and _pressed(head, policy, trigger):
-        planned = _plan(
-            head, events, safe_cuts(events, leave_overtaken=True), policy, limits, trigger=trigger
-        )
-    return planned
+        planned = _plan(head, events, safe_cuts(events, leave_overtaken=True), shares, gain)
+    if isinstance(planned, Skip):
+        return planned
+    if decision is not None:
+        return replace(planned, summary_mode=decision.summary_mode)
+    return replace(planned, summary_mode="live" if policy.summary_mode == "live" else "fenced")
+
+
+@dataclass(frozen=True, slots=True)
+class _Shares:
+    """What tail and seed may take, in raw tokens; whether the newest unit stays where no tail fits."""
+
+    tail: int
+    seed: int
+    newest_unit: bool
+
+    def within(self, most: int) -> _Shares:
+        """Both smaller alike, where they exceed what the segment may have at most."""
+        whole = self.tail + self.seed
+        if whole <= most:
+            return self
+        return replace(self, tail=most * self.tail // whole, seed=most * self.seed // whole)
+
+
+def _shares(policy: Policy, basis: int, decision: Decision | None) -> _Shares:
+    if decision is not None:
+        return _Shares(decision.tail_tokens, decision.seed_tokens, newest_unit=True)
+    return _Shares(int(basis * policy.tail_share), int(basis * policy.seed_share), newest_unit=False)
 
 
 def _pressed(head: Head, policy: Policy, trigger: Trigger) -> bool:
@@ -258,32 +330,28 @@ def _pressed(head: Head, policy: Policy, trigger: Trigger) -> bool:
 
 
 def _plan(
-    head: Head,
-    events: Sequence[Event],
-    safe: Sequence[Cut],
-    policy: Policy,
-    limits: Limits,
-    *,
-    trigger: Trigger,
+    head: Head, events: Sequence[Event], safe: Sequence[Cut], shares: _Shares, gain: float
 ) -> Plan | Skip:
     first = next((event.seq for event in events if event.message is not None), head.last_seq + 1)
     cuts = [cut for cut in safe if cut.seq >= max(first, head.start_seq)]
     if not cuts:
         return Skip("nothing_to_cut", f"no finished unit in {len(events)} events from seq {head.start_seq}")
     before = head.seed_tokens + head.segment_tokens
-    basis = limits.basis if limits.basis is not None else before
     cumulative = {event.seq: event.cumulative_tokens for event in events}
     tail_of = {cut: head.total_tokens - cumulative[cut.seq] for cut in cuts}
-    gain = policy.minimum_gain if trigger in (Trigger.TOKENS, Trigger.HARD_LIMIT) else 0.0
     most = int((1 - gain) * before)
-    cut = _earliest(cuts, tail_of, int(basis * policy.tail_share))
-    if not tail_of[cut] and min(most, int(basis * policy.seed_share)) < _TELLING_SEED:
-        cut = next((c for c in reversed(cuts) if c.turn_border and 0 < tail_of[c] <= most), cut)
+    fitting = shares.within(most) if gain else shares
+    cut = _earliest(cuts, tail_of, fitting.tail)
+    if not tail_of[cut]:
+        if shares.newest_unit:
+            cut = next((c for c in reversed(cuts) if 0 < tail_of[c] <= most - fitting.seed), cut)
+        elif min(most, shares.seed) < LEAST_SEED:
+            cut = next((c for c in reversed(cuts) if c.turn_border and 0 < tail_of[c] <= most), cut)
     tail = tail_of[cut]
     room = most - tail
     if room < 0 or (room == 0 and gain):
         return Skip("no_gain", f"{tail} of {before} tokens must stay; a gain of {gain:.0%} is out of reach")
-    return Plan(cut, tail, min(room, int(basis * policy.seed_share)), before)
+    return Plan(cut, tail, min(room, shares.seed), before)
 
 
 def _earliest(cuts: Sequence[Cut], tail_of: Mapping[Cut, int], tail_budget: int) -> Cut:

@@ -8,12 +8,23 @@ from dataclasses import replace
 from typing import Any, Final, cast
 
 from .access import Access
+from .ancestry import Ancestor, inheritance_of
 from .context import Context, room_of, with_record
 from .conversation import Conversation
-from .errors import InvalidSetting, SessionNotFound, TokenLimitExceeded
+from .errors import InvalidSetting, SessionNotFound, StoreError, TokenLimitExceeded
 from .gauge import counter_of
-from .recall import MOST_HITS, Log, RecallHit, forget_index, render, search
-from .recall.wording import BAD_ARGUMENTS, HEADING, NOTHING, SUFFIX_HEADING
+from .recall import MOST_HITS, Index, Log, Recalled, RecallHit, forget_index, render, search_path
+from .recall.query import read_query
+from .recall.wording import (
+    BAD_ARGUMENTS,
+    HEADING,
+    NOTHING,
+    NOTHING_BY_WORDS,
+    NOTHING_OF_PART,
+    OF_PART,
+    SUFFIX_HEADING,
+)
+from .telemetry import log
 
 __all__ = ["Recaller"]
 
@@ -38,7 +49,7 @@ class Recaller:
     def __init__(self, access: Access) -> None:
         self._access = access
 
-    async def search(self, query: str, limit: int, max_tokens: int | None) -> tuple[RecallHit, ...]:
+    async def search(self, query: str, limit: int, max_tokens: int | None) -> Recalled:
         """See `SessionManager.recall`."""
         conversation = await self._current()
         count = counter_of(conversation).count
@@ -46,27 +57,41 @@ class Recaller:
         def weigh(hits: Sequence[RecallHit]) -> int:
             return sum(count(text) for hit in hits for text in (hit.text, hit.before, hit.after))
 
-        return await search(self._log(conversation), query, limit, max_tokens, weigh)
+        return await search_path(
+            self._log(conversation),
+            _ancestors(conversation),
+            query,
+            limit,
+            max_tokens,
+            weigh,
+            meaning=self._access.meaning,
+        )
 
     async def handle(self, arguments: Mapping[str, Any] | str, max_tokens: int) -> str:
         """See `SessionManager.handle_recall`."""
-        if max_tokens < _TOOL_LEAST:
-            raise InvalidSetting(f"max_tokens={max_tokens!r}: use at least {_TOOL_LEAST}, or no record fits")
+        _check_room(max_tokens)
         problem, query, limit = _read_arguments(arguments)
         if problem:
             return BAD_ARGUMENTS.format(problem=problem, most=_TOOL_MOST)
         conversation = await self._current()
         asked = _question(conversation)
         since = asked[0] if asked else conversation.head.last_seq + 1
-        hits = await search(
+        hits = await search_path(
             self._log(conversation),
+            _ancestors(conversation),
             query,
             limit,
             max_tokens,
-            _weigh(conversation, HEADING),
+            _weigh(conversation, HEADING, note=OF_PART),
             hidden=lambda seq: seq >= since,
+            meaning=self._access.meaning,
         )
-        return render(hits) if hits else NOTHING
+        unsearched = max((gap.through for gap in hits.gaps if gap.way == "words"), default=0)
+        if not hits and unsearched:
+            return NOTHING_OF_PART.format(through=unsearched)
+        if not hits:
+            return NOTHING_BY_WORDS if hits.gaps else NOTHING
+        return render(hits, note=OF_PART.format(through=unsearched) if unsearched else "")
 
     async def context(self, conversation: Conversation, budget: int | None, view: View) -> Context:
         """The context, and behind it a record of the old events that bear on the newest question.
@@ -86,14 +111,30 @@ class Recaller:
         if asked is None or room < 1:
             return shown
         weigh = _weigh(conversation, SUFFIX_HEADING)
-        hits = await search(
-            self._log(conversation), asked[1], _SUFFIX_HITS, room, weigh, hidden=shown.shows, bearing=_BEARING
+        hits = await search_path(
+            self._log(conversation),
+            _ancestors(conversation),
+            asked[1],
+            _SUFFIX_HITS,
+            room,
+            weigh,
+            hidden=shown.shows,
+            bearing=_BEARING,
+            meaning=self._access.meaning,
         )
         if not hits:
             return shown
         return with_record(
             shown, render(hits, SUFFIX_HEADING), weigh(hits), tuple(sorted(hit.seq for hit in hits))
         )
+
+    async def sealed(self, conversation: Conversation) -> None:
+        """Index what a segmentation sealed, where the index lies in a file; a failure is left to the next."""
+        access = self._access
+        try:
+            await Index(access.store, access.owner, conversation.head).seal()
+        except (StoreError, SessionNotFound, InvalidSetting) as error:
+            log.warning("recall.index_failed", conversation_id=access.root, error=type(error).__name__)
 
     async def _current(self) -> Conversation:
         access = self._access
@@ -108,9 +149,22 @@ class Recaller:
         return Log(access.store, access.owner, conversation.head, tuple(conversation.events))
 
 
-def _weigh(conversation: Conversation, heading: str) -> Callable[[Sequence[RecallHit]], int]:
+def _ancestors(conversation: Conversation) -> tuple[Ancestor, ...]:
+    return inheritance_of(conversation.settings).ancestors
+
+
+def _check_room(max_tokens: object) -> None:
+    if not isinstance(max_tokens, int) or isinstance(max_tokens, bool) or max_tokens < _TOOL_LEAST:
+        raise InvalidSetting(
+            f"max_tokens={max_tokens!r}: use a whole number from {_TOOL_LEAST}, or no record fits"
+        )
+
+
+def _weigh(
+    conversation: Conversation, heading: str, *, note: str = ""
+) -> Callable[[Sequence[RecallHit]], int]:
     count = counter_of(conversation).count
-    return lambda hits: count(render(hits, heading))
+    return lambda hits: count(render(hits, heading, note=note))
 
 
 def _question(conversation: Conversation) -> tuple[int, str] | None:
@@ -136,6 +190,8 @@ def _read_arguments(arguments: Mapping[str, Any] | str) -> tuple[str, str, int]:
     query, limit = fields.get("query"), fields.get("limit", _TOOL_HITS)
     if not isinstance(query, str) or not query.strip():
         return "it has no query", "", 0
+    if not read_query(query).words:
+        return "its query holds no word, and signs are not looked up", "", 0
     if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= min(_TOOL_MOST, MOST_HITS):
         return "its limit is out of range", "", 0
     return "", query, limit

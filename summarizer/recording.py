@@ -19,6 +19,7 @@ __all__ = [
     "PICO",
     "Answer",
     "Recorder",
+    "Sent",
     "is_long",
     "read_answer",
     "report_of",
@@ -197,14 +198,31 @@ def row_of(event: Event) -> dict[str, Any]:
     return row
 
 
-def report_of(answer: Answer, head: Head, *, model: str | None, raw: int) -> dict[str, Any] | None:
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What a context weighs, in raw tokens.
+
+    Attributes:
+        tokens: All of it.
+        once: The part that stands in this request alone: what recall and virtual memory put at its end.
+    """
+
+    tokens: int
+    once: int = 0
+
+
+def report_of(
+    answer: Answer, head: Head, *, model: str | None, raw: int, sent: Sent | None = None, tools: int = 0
+) -> dict[str, Any] | None:
     """What a provider's usage says about the size of the context; see `Head.report`.
 
     Args:
         answer: The answer with its usage.
         head: The head before the answer.
         model: The model asked, where the answer does not name one.
-        raw: Raw tokens of the request: system prompt, tool schemas, seed and segment.
+        raw: Raw tokens of all that there is to send: system prompt, tool schemas, seed and segment.
+        sent: What was sent of it; `None` if that is not known.
+        tools: Raw tokens of the tool schemas.
     """
     usage, model = answer.usage, answer.model or model
     if usage is None or not usage.input_tokens or model is None:
@@ -214,13 +232,18 @@ def report_of(answer: Answer, head: Head, *, model: str | None, raw: int) -> dic
         calibration = Calibration(known["ratio"], known["samples"], model)
     else:
         calibration = Calibration.start(model)
-    learned = calibration.updated(usage.input_tokens, raw)
+    # A host may send less than there is. No model was seen to count less than we do: then it did.
+    if sent is not None or usage.input_tokens >= raw:
+        calibration = calibration.updated(usage.input_tokens, raw if sent is None else sent.tokens)
     return {
         "tokens": usage.input_tokens + (usage.output_tokens or 0) - (usage.reasoning_tokens or 0),
         "model": model,
-        "ratio": round(learned.ratio, 4),
-        "samples": learned.samples,
+        "ratio": round(calibration.ratio, 4),
+        "samples": calibration.samples,
         "index": head.index,
+        "raw": raw if sent is None else sent.tokens,
+        "once": 0 if sent is None else sent.once,
+        "tools": tools,
     }
 
 

@@ -10,20 +10,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
+from .ancestry import inheritance_of, read_path
+from .cost_policy import CostAwarePolicy
+from .economy import Decision
 from .errors import SessionManagerError, StaleFence, StoreConflict, StoreError
 from .events import Event, EventKind, Origin, new_event_id
+from .handover import calls_record, opening_record
 from .meter import TokenCounter
 from .policy import Limits, Plan, Policy, Skip, Trigger, plan
-from .recording import PICO
+from .retention import Retention
 from .stores.protocol import HEAD_ONLY, EventStore, Head, Loaded, Owner
 from .summary import (
     ExtractiveSummarizer,
+    LivePrefix,
     Summarizer,
     Summary,
     SummaryOutcome,
@@ -32,13 +37,11 @@ from .summary import (
     summarize,
 )
 from .telemetry import log
-from .units import is_running, left_open, open_calls
+from .units import is_running
 
 __all__ = ["Flights", "Segmentation", "SegmentationOutcome", "seed_of", "settle"]
 
 _POLL_S = 0.1
-_LEFT_OPEN_KEPT = 64
-"""Open calls behind the cut whose late results are still accepted; older ones are orphans."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,9 @@ class Segmentation:
         counter: The conversation's counter.
         clock: Aware UTC now.
         seen_index: The tip's number when the need was seen.
+        decision: What pays, of a policy that weighs costs.
+        live: Gives the request that the host would send; `None`: no summary ever extends it.
+        retention: What goes once a child is open; `None` keeps everything.
     """
 
     store: EventStore
@@ -92,6 +98,9 @@ class Segmentation:
     counter: TokenCounter
     clock: Callable[[], datetime]
     seen_index: int
+    decision: Decision | None = None
+    live: Callable[[Loaded], Awaitable[LivePrefix | None]] | None = None
+    retention: Retention | None = None
 
     @property
     def asks_a_model(self) -> bool:
@@ -118,7 +127,7 @@ class Segmentation:
         loaded = await self.store.load(self.owner, self.conversation_id)
         if not self.still_due(loaded.head, trigger):
             return SegmentationOutcome("elsewhere", loaded.head.session_id)
-        planned = plan(loaded.head, loaded.events, self.policy, self.limits, trigger)
+        planned = plan(loaded.head, loaded.events, self.policy, self.limits, trigger, decision=self.decision)
         if isinstance(planned, Skip):
             return await self._skip(loaded.head, planned, trigger)
         index = loaded.head.index
@@ -129,18 +138,24 @@ class Segmentation:
             log.debug("segment.claimed_elsewhere", session_id=claim.head.session_id)
             return SegmentationOutcome("elsewhere", claim.head.session_id)
         try:
-            return await self._summarize_and_hand_over(loaded, planned, trigger, claim.fence, extractive)
+            outcome = await self._summarize_and_hand_over(loaded, planned, trigger, claim.fence, extractive)
         except BaseException:
             await asyncio.shield(self._release(claim.fence))
             raise
+        if self.retention is not None and outcome.status == "segmented":
+            await self.retention.carry_out()
+        return outcome
 
     async def _summarize_and_hand_over(
         self, loaded: Loaded, planned: Plan, trigger: Trigger, fence: int, extractive: bool
     ) -> SegmentationOutcome:
         request = await self._request(loaded, planned)
+        if not extractive:
+            request = replace(request, live=await self._live(loaded, planned, request))
         async with self._renewing(fence):
             written = extract(request) if extractive else await summarize(request, self.summarizer)
-        event = self._event(EventKind.SEGMENTED, _record(written, planned, trigger, loaded))
+        record = opening_record(written, planned, trigger, loaded, self.decision)
+        event = self._event(EventKind.SEGMENTED, record)
         summary = {"v": 1, "seed": written.seed, "summary": written.summary.to_dict()}
         try:
             head = await self.store.segment(
@@ -192,9 +207,9 @@ class Segmentation:
         events = tuple(event for event in loaded.events if event.seq <= cut)
         unread = events
         if self.asks_a_model and previous is not None and previous.model_through != previous.through:
-            unread = await self.store.read(
-                self.owner, self.conversation_id, after_seq=previous.model_through, until_seq=cut
-            )
+            before = inheritance_of(loaded.settings or {}).ancestors
+            since, path = previous.model_through, (self.store, self.owner, self.conversation_id, before)
+            unread = tuple(await read_path(*path, after_seq=since, until_seq=cut))
         running = None if planned.cut.turn_border else is_running(loaded.events, cut)
         return SummaryRequest(
             conversation_id=self.conversation_id,
@@ -209,12 +224,24 @@ class Segmentation:
             running_user=running,
         )
 
+    async def _live(self, loaded: Loaded, planned: Plan, request: SummaryRequest) -> LivePrefix | None:
+        """The host's own request, where the summary is to extend it and it shows all there is to read."""
+        if planned.summary_mode != "live" or self.live is None:
+            return None
+        if request.unread is not request.events:
+            found = {"conversation_id": self.conversation_id, "reason_code": "events_unread"}
+            log.info("summary.live_not_open", **found)
+            return None
+        prefix = await self.live(loaded)
+        tail = tuple(event for event in loaded.events if event.seq > request.cut)
+        return None if prefix is None else replace(prefix, tail=tail)
+
     async def _offer(self, written: SummaryOutcome, conflict: StoreConflict) -> SegmentationOutcome:
         """Somebody else was faster: adopt their child, keep what a model brought."""
         stale = isinstance(conflict, StaleFence)
         log.info("segment.conflict_lost", conversation_id=self.conversation_id, stale_fence=stale)
         if written.calls:
-            data = {"summary": written.summary.to_dict(), "model_calls": _calls(written)}
+            data = {"summary": written.summary.to_dict(), "model_calls": calls_record(written)}
             await self.store.append(
                 self.owner, self.conversation_id, [self._event(EventKind.SUMMARY_OFFERED, data)]
             )
@@ -290,16 +317,15 @@ async def settle() -> None:
     await flights.settle()
 
 
-async def segment_at_hard_limit(job: Segmentation, key: object) -> SegmentationOutcome:
-    """Come below the hard limit before the turn goes on.
+async def segment_first(job: Segmentation, key: object, trigger: Trigger) -> SegmentationOutcome:
+    """Segment before the turn goes on: at the hard limit, or at a moment at which the cache is cold.
 
-    Waits for the summary until the policy's deadline where a model writes it, joining whoever is
+    Waits for the summary until the policy's deadline where a model is to write it, joining whoever is
     at it already, then goes on with the extractive one.
     """
     before = job.conversation_id
-    wait = job.policy.on_hard_limit or ("wait" if job.asks_a_model else "extract")
-    if wait == "wait":
-        task = flights.start(key, lambda: job.run(Trigger.HARD_LIMIT))
+    if _waits(job, trigger):
+        task = flights.start(key, lambda: job.run(trigger))
         deadline = asyncio.get_running_loop().time() + job.policy.hard_wait_s
         await asyncio.wait({task}, timeout=job.policy.hard_wait_s)
         if task.done() and not task.cancelled() and task.exception() is None:
@@ -307,7 +333,14 @@ async def segment_at_hard_limit(job: Segmentation, key: object) -> SegmentationO
             if outcome.status != "elsewhere" or await _moved_on(job, outcome.session_id, deadline):
                 return outcome
         log.warning("summary.deadline_missed", conversation_id=before, wait_s=job.policy.hard_wait_s)
-    return await job.run(Trigger.HARD_LIMIT, preempt=True, extractive=True)
+    return await job.run(trigger, preempt=trigger is Trigger.HARD_LIMIT, extractive=True)
+
+
+def _waits(job: Segmentation, trigger: Trigger) -> bool:
+    """Whether the turn waits for a model: at the hard limit by default, at a cold moment by choice alone."""
+    if trigger is Trigger.COLD:
+        return job.asks_a_model and isinstance(job.policy, CostAwarePolicy) and job.policy.at_cold == "model"
+    return (job.policy.on_hard_limit or ("wait" if job.asks_a_model else "extract")) == "wait"
 
 
 async def _moved_on(job: Segmentation, session_id: str, deadline: float) -> bool:
@@ -357,41 +390,6 @@ def _with_offered(previous: Summary, offered: Summary) -> Summary:
         model_through=min(offered.model_through, previous.through),
         next_entry=previous.next_entry + len(fresh),
     )
-
-
-def _record(written: SummaryOutcome, planned: Plan, trigger: Trigger, loaded: Loaded) -> dict[str, Any]:
-    return {
-        "trigger": trigger.value,
-        "index": loaded.head.index + 1,
-        "cut": planned.cut.seq,
-        "writer": written.summary.writer,
-        "before_tokens": planned.before_tokens,
-        "tail_tokens": planned.tail_tokens,
-        "seed_tokens": written.seed_tokens,
-        "model_calls": _calls(written),
-        "rejections": [asdict(rejection) for rejection in written.rejections],
-        "notes": dict(written.notes),
-    } | _carried(loaded.events, planned.cut.seq)
-
-
-def _carried(events: Sequence[Event], cut: int) -> dict[str, Any]:
-    """What the child must know of what lies before it: calls left open, the guard's newest snapshot."""
-    left = [*left_open(events), *open_calls([e for e in events if e.seq <= cut])][-_LEFT_OPEN_KEPT:]
-    told = (e.data.get("guard_seq", 0) for e in events if e.kind is EventKind.SEGMENTED)
-    newest = max((*told, *(e.seq for e in events if e.kind is EventKind.GUARD_SNAPSHOT)), default=0)
-    return ({"left_open": left} if left else {}) | ({"guard_seq": newest} if newest else {})
-
-
-def _calls(written: SummaryOutcome) -> list[dict[str, Any]]:
-    return [
-        {
-            "model": call.model,
-            "usage": None if call.usage is None else call.usage.to_dict(),
-            "cost_pico": None if call.cost_usd is None else int(call.cost_usd * PICO),
-            "duration_s": round(call.duration_s, 3),
-        }
-        for call in written.calls
-    ]
 
 
 def _landed(flights: dict[object, Any], key: object, task: asyncio.Task[SegmentationOutcome]) -> None:

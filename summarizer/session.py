@@ -2,42 +2,48 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from . import config
 from .access import Access, Founding
+from .ancestry import inheritance_of, read_log
 from .context import Context
+from .context.breakpoints import CacheControl
 from .context.policies import Policies
-from .conversation import Conversation
-from .errors import InvalidSetting, OrphanToolResult, SessionNotFound, StoreError
-from .events import Event, Origin, batch_effects, keyed_ids
-from .gauge import Gauge, counter_of, given_policy
+from .economy import CacheHealth, Decision, Savings, savings_of
+from .errors import InvalidSetting, SessionNotFound
+from .events import Event, Origin
+from .forking import Forker, Place, SessionNode, tree_of
+from .gauge import Gauge, given_policy
 from .messages import Message, jsonable, result_text
-from .policy import Policy, Trigger
-from .recall import RecallHit
+from .policy import Policy
+from .recall import Recalled, meaning_of
+from .recall.embedding import EmbeddingsSpec
 from .recalling import Recaller
-from .recording import Answer, Recorder, is_long, read_answer, report_of, role_of, row_of
-from .segmentation import Segmentation, SegmentationOutcome, flights, segment_at_hard_limit
-from .stats import SessionStats, stats_of
-from .stores.protocol import HEAD_ONLY, EventStore, Owner, Segment
-from .summary import Summarizer, resolve_summarizer
+from .recording import read_answer, role_of, row_of
+from .retention import Retain, checked_retain
+from .segmentation import SegmentationOutcome
+from .stats import SessionStats, Span, stats_of
+from .stores.protocol import EventStore, Owner, Segment
+from .summary import resolve_summarizer
 from .summary.choose import SummarizerSpec
-from .telemetry import log
-from .units import answerable
 from .viewing import Viewer
+from .writing import Writer
 
 if TYPE_CHECKING:
+    from .memory import VMMode
+    from .session_memory import PagedView, SessionMemory
     from .tool_calls import SessionTools
 
 __all__ = ["SessionManager"]
 
-_PAGE: Final = 1000
+_NOT_FOR_FORKS: Final = frozenset({"self", "session_id", "system_prompt", "metadata"})
+"""Arguments that a fork's manager does not take over: its own are stored."""
 
 
 class SessionManager:
@@ -68,8 +74,19 @@ class SessionManager:
             `LONGSPLICE_SUMMARIZER`, else extractive.
         segmentation: `background` (no turn waits below the hard limit) or `inline`.
         tools: Tool schemas that go with each request; they are counted, not sent.
+        context_policies: What of the open segment contexts show, where a call does not say; of this
+            manager, not stored. See `docs/context-policies.md`.
+        retain: How many closed segments keep their events (0 or more), or for how long (`timedelta`); after
+            each segmentation older ones are removed for good: see `docs/context-policies.md`. `None`: all.
+        cache_control: Whether contexts are marked for caches that need it (Claude's), and for how long
+            the provider shall keep them: `True` (5 minutes), `"5m"`, `"1h"`. See `docs/prompt-cache.md`.
+        enable_vm: Whether contexts show what does not fit as pages, with tools to bring more: see `vm`.
+        vm_mode: What the model is asked to do with pages: `strict`, `relaxed` (the default), `passive`.
+        recall_embeddings: Finds by meaning too: a litellm name of an embedding model, or a callable from a
+            list of texts to their vectors. Passages go there, secrets of known shapes blacked out.
         metadata: Kept with the conversation, JSON values.
         create: Whether a write may create the conversation.
+        clock: Aware UTC now, for replays and tests; leases and deadlines keep the store's and the loop's.
 
     Raises:
         InvalidSetting: An argument out of range. Nothing is read or written here.
@@ -91,9 +108,18 @@ class SessionManager:
         summarizer: SummarizerSpec = None,
         segmentation: Literal["background", "inline"] = "background",
         tools: Sequence[Mapping[str, Any]] | None = None,
+        context_policies: Policies | None = None,
+        retain: Retain | None = None,
+        cache_control: CacheControl = False,
+        enable_vm: bool = False,
+        vm_mode: VMMode | str | None = None,
+        recall_embeddings: EmbeddingsSpec | None = None,
         metadata: Mapping[str, Any] | None = None,
         create: bool = True,
+        clock: Callable[[], datetime] | None = None,
     ) -> None:
+        # By `locals`, so that no later argument is forgotten; it must stay the first statement.
+        self._given = {name: value for name, value in locals().items() if name not in _NOT_FOR_FORKS}
         if segmentation not in ("background", "inline"):
             raise InvalidSetting(f"segmentation={segmentation!r}: use 'background' or 'inline'")
         policy = given_policy(policy, token_threshold, max_turns_per_segment)
@@ -108,18 +134,34 @@ class SessionManager:
             ),
             system_prompt=system_prompt,
         )
+        self._access.meaning = meaning_of(recall_embeddings)
+        self._access.clock = clock or self._access.clock
+        writes = resolve_summarizer(summarizer)
         self._gauge = Gauge(
             model=model,
             tools=tools,
             policy=policy,
             default_threshold=default_threshold,
             infinite_context=infinite_context,
+            summarizer=writes,
+            marked=cache_control,
         )
-        self._viewer = Viewer(self._access, self._gauge)
-        self._summarizer: Summarizer = resolve_summarizer(summarizer)
-        self._inline = segmentation == "inline"
-        self._schemas = tuple(tools or ())
-        self._tools: SessionTools | None = None
+        self._paged: PagedView | None = None
+        if enable_vm or vm_mode is not None:
+            from .session_memory import open_memory
+
+            self._paged = open_memory(self._access, self._gauge, enable=enable_vm, mode=vm_mode)
+        self._viewer = Viewer(self._access, self._gauge, cache_control, context_policies, self._paged)
+        self._writer = Writer(
+            self._access,
+            self._gauge,
+            self._viewer,
+            writes,
+            schemas=tools or (),
+            inline=segmentation == "inline",
+            retain=checked_retain(retain),
+            clock=self._access.clock,
+        )
         self._entered = ExitStack()
 
     def __repr__(self) -> str:
@@ -178,7 +220,7 @@ class SessionManager:
         """
         message = Message.from_wire({"role": "user", "content": content})
         data = {"metadata": jsonable(metadata)} if metadata else None
-        return await self._write(
+        return await self._writer.write(
             lambda recorder, _: [recorder.message(message, tokens=tokens, data=data)], texts=(message,)
         )
 
@@ -208,7 +250,9 @@ class SessionManager:
             The tip's session id; the message is durable.
         """
         answer = read_answer(content, usage=usage, model=model, tool_calls=tool_calls)
-        return await self._write_answer([], answer, provider=provider, metadata=metadata, tokens=tokens)
+        return await self._writer.write_answer(
+            [], answer, provider=provider, metadata=metadata, tokens=tokens
+        )
 
     async def turn(
         self,
@@ -229,7 +273,7 @@ class SessionManager:
         """
         asked = Message.from_wire({"role": "user", "content": user_message})
         answer = read_answer(ai_response, usage=usage, model=model)
-        return await self._write_answer(
+        return await self._writer.write_answer(
             [asked],
             answer,
             provider=provider,
@@ -264,14 +308,17 @@ class SessionManager:
         Raises:
             OrphanToolResult: `tool_call_id` names no open call; the log is as it was.
         """
+        from .tool_calls.traces import UsedCall
+
         if not tool_name:
             raise InvalidSetting("tool_name is empty; pass the name that the model calls the tool by")
         if tool_call_id is not None:
-            await self._check_open(tool_call_id, idempotency_key)
+            await self._writer.check_open(tool_call_id, idempotency_key)
         is_json = result is not None and not isinstance(result, str)
         given, told = (None if value is None else result_text(value) for value in (arguments, result))
-        async with self.tools.used(tool_name, arguments, result, error, tool_call_id or idempotency_key):
-            return await self._write(
+        call = UsedCall(tool_name, arguments, result, error, tool_call_id or idempotency_key)
+        async with self.tools.used(call):
+            return await self._writer.write(
                 lambda recorder, _: recorder.tool(
                     tool_name,
                     given,
@@ -315,13 +362,13 @@ class SessionManager:
         origin = Origin.IMPORTED if imported else None
         if role_of(message_or_response) in (None, "assistant"):
             answer = read_answer(message_or_response, usage=usage, model=model)
-            return await self._write_answer(
+            return await self._writer.write_answer(
                 [], answer, tokens=tokens, idempotency_key=idempotency_key, origin=origin
             )
         message = Message.from_wire(message_or_response)
         if message.role == "tool":
-            await self._check_open(message.tool_call_id, idempotency_key)
-        return await self._write(
+            await self._writer.check_open(message.tool_call_id, idempotency_key)
+        return await self._writer.write(
             lambda recorder, _: [recorder.message(message, tokens=tokens)],
             idempotency_key,
             origin=origin,
@@ -329,13 +376,20 @@ class SessionManager:
         )
 
     @property
+    def vm(self) -> SessionMemory:
+        """The virtual memory of this conversation, durable in its log; see `docs/virtual-memory.md`.
+
+        Raises:
+            InvalidSetting: It is switched off.
+        """
+        if self._paged is None:
+            raise InvalidSetting("virtual memory is off; make the manager with enable_vm=True")
+        return self._paged.memory
+
+    @property
     def tools(self) -> SessionTools:
         """The guard of this conversation's tool calls, durable in its log."""
-        if self._tools is None:
-            from .tool_calls import SessionTools
-
-            self._tools = SessionTools(self._access, self._write, self._schemas)
-        return self._tools
+        return self._writer.tools
 
     async def update_system_prompt(self, system_prompt: str | None) -> None:
         """Replace the system prompt, in this segment and all that follow."""
@@ -344,13 +398,24 @@ class SessionManager:
     # Reading
 
     async def get_messages_for_llm(
-        self, max_tokens: int | None = None, *, recall: bool = False, policies: Policies | None = None
+        self,
+        max_tokens: int | None = None,
+        *,
+        recall: bool = False,
+        policies: Policies | None = None,
+        cache_control: CacheControl | None = None,
     ) -> list[dict[str, Any]]:
         """The messages to send: system prompt, seed, open segment, within the budget. See `context`."""
-        return (await self.context(max_tokens, recall=recall, policies=policies)).messages
+        built = await self.context(max_tokens, recall=recall, policies=policies, cache_control=cache_control)
+        return built.messages
 
     async def context(
-        self, max_tokens: int | None = None, *, recall: bool = False, policies: Policies | None = None
+        self,
+        max_tokens: int | None = None,
+        *,
+        recall: bool = False,
+        policies: Policies | None = None,
+        cache_control: CacheControl | None = None,
     ) -> Context:
         """What the model would be sent now, with a report of its tokens and of what was left out.
 
@@ -359,7 +424,9 @@ class SessionManager:
                 less its reply, or no limit where no model or window is known.
             recall: Whether a record at the end, sent and not recorded, brings back what bears on the
                 newest question and is not shown; 1,000 tokens are kept for it, at most a quarter of all.
-            policies: What of the open segment is shown, within `max_tokens`: see `context.policies`.
+            policies: What of the open segment is shown, within `max_tokens`: see `context.policies`. `None`:
+                as given to the manager; an empty list shows all.
+            cache_control: As for the manager; `None`: as given there.
 
         Raises:
             SessionNotFound: The id does not exist; reading creates nothing.
@@ -368,12 +435,14 @@ class SessionManager:
 
         Cost: one round trip, which brings only what is new; O(open segment) if anything is.
         """
-        return await self._viewer.context(max_tokens, recall=recall, policies=policies)
+        return await self._viewer.context(
+            max_tokens, recall=recall, policies=policies, cache_control=cache_control
+        )
 
-    async def recall(
-        self, query: str, limit: int = 5, max_tokens: int | None = None
-    ) -> tuple[RecallHit, ...]:
-        """The passages of the whole conversation that answer a query best, best first.
+    async def recall(self, query: str, limit: int = 5, max_tokens: int | None = None) -> Recalled:
+        """The passages of the whole conversation that answer a query best, best first, in a tuple.
+
+        Its `gaps` say what could not be looked through; they are empty if all was.
 
         Args:
             query: Any text. What stands in quotation marks or backticks is sought word for word.
@@ -381,7 +450,7 @@ class SessionManager:
             max_tokens: Most content tokens of the hits, neighbours included.
 
         Raises:
-            InvalidSetting: A limit out of range, or a Python whose SQLite lacks FTS5.
+            InvalidSetting: A wrong type, a limit out of range, or a Python whose SQLite lacks FTS5.
             SessionNotFound: The id does not exist, or was erased.
             StoreError: The store failed.
 
@@ -406,39 +475,60 @@ class SessionManager:
         return [row_of(event) for event in events if event.message is not None]
 
     async def read(self, *, include_all_segments: bool = False) -> list[Event]:
-        """Events of the held session's own range, or of the whole log; every kind, in order."""
-        first, last = 1, None
-        if not include_all_segments:
-            own = await self._own_segment()
-            first, last = own.start_seq, own.end_seq
-        found: list[Event] = []
-        while True:
-            after = found[-1].seq if found else first - 1
-            page = await self.store.read(
-                self.owner, self.conversation_id, after_seq=after, until_seq=last, limit=_PAGE
-            )
-            found += page
-            if len(page) < _PAGE:
-                return found
+        """Events of the held session's own range, or of the whole log; every kind, in order.
 
-    async def get_stats(self, include_all_segments: bool = True) -> SessionStats:
-        """Totals of the conversation, or of the held session's own range; a restart changes none."""
-        loaded = await self.store.load(self.owner, self.session_id, after_seq=HEAD_ONLY)
-        head = loaded.head
-        counters, events, tokens, segments = head.counters, head.last_seq, head.total_tokens, head.index + 1
+        The whole log of a fork begins with what its ancestors still hold of the time before it.
+        """
+        if include_all_segments:
+            return await self._access.read()
+        own = await self._own_segment()
+        return await read_log(self.store, self.owner, self.conversation_id, own.start_seq - 1, own.end_seq)
+
+    async def get_stats(self, include_all_segments: bool = True, *, inherited: bool = True) -> SessionStats:
+        """Totals of the conversation, or of the held session's own range; a restart changes none.
+
+        Args:
+            include_all_segments: The whole conversation; `False`: the held session's own range.
+            inherited: Whether a fork's totals count what it began with. An owner's sum over conversations
+                takes `False`: each event counts once, in the conversation it was written to.
+        """
+        conversation = await self._access.current()
+        head, began = conversation.head, inheritance_of(conversation.settings)
+        span = Span(head.counters, head.last_seq, head.total_tokens)
+        before = Span(began.counters, began.seq, began.total_tokens)
         if not include_all_segments:
             own = await self.read()
-            effects = batch_effects(own)
-            counters, events, tokens, segments = effects.counters, len(own), sum(effects.tokens), 1
+            span, before = Span.of(own), Span.of([event for event in own if event.seq <= began.seq])
         return stats_of(
-            counters,
+            span if inherited else span.minus(before),
+            inherited=before if inherited else Span(),
             session_id=head.session_id if include_all_segments else self.session_id,
             conversation_id=self.conversation_id,
-            segments=segments,
-            events=events,
-            total_tokens=tokens,
+            segments=head.index + 1 if include_all_segments else 1,
             context_tokens=head.seed_tokens + head.segment_tokens,
             seed_tokens=head.seed_tokens,
+        )
+
+    async def cache_health(self) -> CacheHealth:
+        """Whether the newest call found what the one before it left in the provider's prompt cache.
+
+        Judged by the reported usage of the open segment's calls, and what changed between them.
+        """
+        return await self._viewer.cache_health()
+
+    async def tree(self) -> tuple[SessionNode, ...]:
+        """This conversation's sessions and those of all forks of it, each before its children.
+
+        Each names its parent and its children; see `docs/forks.md`. `get_session_chain` and `segments` are
+        of this conversation alone.
+        """
+        parent = inheritance_of((await self._access.current()).settings).parent
+        return await tree_of(
+            self.store,
+            self.owner,
+            self.conversation_id,
+            parent=None if parent is None else parent.session_id,
+            fork_seq=None if parent is None else parent.seq,
         )
 
     async def get_session_chain(self) -> list[str]:
@@ -448,6 +538,50 @@ class SessionManager:
     async def segments(self) -> tuple[Segment, ...]:
         """The chain with ranges and summary records, oldest first."""
         return await self.store.segments(self.owner, self.conversation_id, summaries=True)
+
+    # Forks
+
+    async def fork(
+        self,
+        at: int | Event | None = None,
+        *,
+        before: int | Event | None = None,
+        turns: int | None = None,
+        session_id: str | None = None,
+        system_prompt: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> SessionManager:
+        """A conversation of its own that begins as this one stood at some place; this one is not changed.
+
+        The fork has the seed and the events of the session that holds the place, to the byte, so that the
+        provider's prompt cache stays warm; its totals go on from here. It is known once this returns.
+
+        Args:
+            at: The last event that is kept, or its seq: a user's message, to have it answered again.
+            before: The first event that is not kept: a user's message, to have it said otherwise.
+            turns: How many turns are kept; below 0, how many at the end are not. Without any of the three
+                all is kept, as for a sub-agent.
+            session_id: The fork's id; `None` makes a new, unguessable one.
+            system_prompt: Another system prompt.
+            metadata: Kept with the fork, beside this conversation's.
+
+        Returns:
+            The fork's manager, made with the arguments of this one.
+
+        Raises:
+            CannotFork: No such place, or one that would part what belongs together; it names those nearby.
+            InvalidSetting: More than one place.
+            SessionNotFound: Nothing was written to this conversation yet, or it was erased.
+            SessionExists: `session_id` is taken.
+
+        Cost: reads the session that holds the place and, for exact totals, all before it or all behind.
+        """
+        await self._writer.settle_tools()
+        root = await Forker(self._access, lambda: self.tools, self._access.clock).fork(
+            Place(at, before, turns), session_id=session_id, system_prompt=system_prompt, metadata=metadata
+        )
+        arguments: dict[str, Any] = {**self._given, "store": self.store, "create": False}
+        return SessionManager(root, **arguments)
 
     # Segmentation
 
@@ -460,95 +594,21 @@ class SessionManager:
         Raises:
             StoreError: The store failed; nothing was changed.
         """
-        conversation = await self._access.open(write=False)
-        outcome = await self._job(conversation).run(Trigger.MANUAL, preempt=True)
-        await self._access.refresh(conversation)
-        self._access.session_id = conversation.head.session_id
-        return outcome
+        return await self._writer.segment()
+
+    async def decision(self) -> Decision | None:
+        """What pays now, with all it is computed from; `None` unless the policy is a `CostAwarePolicy`."""
+        return self._gauge.decision(await self._access.current())
+
+    async def savings(self) -> Savings:
+        """What segmentations were expected to save, and did save by reported usage; see `docs/cost.md`."""
+        return savings_of((await self._access.current()).events)
 
     async def settle(self) -> None:
         """Wait until this conversation has nothing under way in this process, and nothing left to write."""
-        if self._tools is not None:
-            await self._tools.settle()
-        await flights.settle(self._key)
-        if (seen := self._access.seen) is not None:
-            self._access.session_id = seen.head.session_id
+        await self._writer.settle()
 
     # How it works inside
-
-    @property
-    def _key(self) -> tuple[int, Owner, str]:
-        return (id(self.store), self.owner, self.conversation_id)
-
-    async def _write_answer(
-        self,
-        before: Sequence[Message],
-        answer: Answer,
-        *,
-        provider: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        tokens: int | None = None,
-        asked_tokens: int | None = None,
-        idempotency_key: str | None = None,
-        origin: Origin | None = None,
-    ) -> str:
-        def build(recorder: Recorder, conversation: Conversation) -> list[Event]:
-            events = [recorder.message(message, tokens=asked_tokens) for message in before]
-            report = None
-            if answer.usage is not None:
-                head = conversation.head
-                raw = self._gauge.fixed_tokens(conversation) + head.seed_tokens + head.segment_tokens
-                raw += sum(event.tokens for event in events)
-                report = report_of(answer, head, model=self._gauge.model_of(conversation), raw=raw)
-            events.append(
-                recorder.answer(answer, provider=provider, metadata=metadata, tokens=tokens, report=report)
-            )
-            return events
-
-        return await self._write(build, idempotency_key, origin=origin, texts=(*before, answer.message))
-
-    async def _write(
-        self,
-        build: Callable[[Recorder, Conversation], list[Event]],
-        idempotency_key: str | None = None,
-        *,
-        origin: Origin | None = None,
-        texts: Sequence[Message] = (),
-    ) -> str:
-        access = self._access
-
-        def make(conversation: Conversation) -> list[Event]:
-            recorder = Recorder(
-                counter_of(conversation),
-                self._gauge.model_of(conversation),
-                idempotency_key=idempotency_key,
-                origin=origin,
-            )
-            return build(recorder, conversation)
-
-        if any(is_long(message) for message in texts):
-            opened = await access.open(write=True)
-            events = await asyncio.to_thread(make, opened)
-            conversation, events = await access.append(lambda _: events)
-        else:
-            conversation, events = await access.append(make)
-        if self._tools is not None:
-            self._tools.fold(conversation)
-        await self._segment_if_due(conversation, events)
-        access.session_id = conversation.head.session_id
-        return access.session_id
-
-    async def _check_open(self, tool_call_id: str | None, idempotency_key: str | None) -> None:
-        conversation = await self._access.open(write=True)
-        waiting = answerable(conversation.events)
-        if tool_call_id not in waiting:
-            conversation = await self._access.refresh(conversation)
-            waiting = answerable(conversation.events)
-        if tool_call_id in waiting:
-            return
-        repeated = None if idempotency_key is None else keyed_ids(idempotency_key)(0)
-        if not any(event.event_id == repeated for event in reversed(conversation.events)):
-            raise OrphanToolResult(tool_call_id, waiting)
 
     async def _own_segment(self) -> Segment:
         _, index = config.parse_session_id(self.session_id)
@@ -556,46 +616,3 @@ class SessionManager:
         if index >= len(chain):
             raise SessionNotFound(self.session_id)
         return chain[index]
-
-    async def _segment_if_due(self, conversation: Conversation, events: Sequence[Event]) -> None:
-        trigger = self._gauge.trigger(conversation, turn_is_open=_turn_is_open(events))
-        if trigger is None:
-            return
-        job = self._job(conversation)
-
-        async def work() -> SegmentationOutcome:
-            outcome = await job.run(trigger)
-            await self._access.refresh(conversation)
-            return outcome
-
-        try:
-            if trigger is Trigger.HARD_LIMIT:
-                await segment_at_hard_limit(job, self._key)
-                await self._access.refresh(conversation)
-            elif self._inline:
-                await asyncio.shield(flights.start(self._key, work))
-            elif not conversation.head.lease_s:
-                flights.start(self._key, work)
-        except StoreError as error:
-            # The message is durable and the segmentation stays due: the next call goes on with it.
-            log.warning("segment.failed", session_id=conversation.head.session_id, error=type(error).__name__)
-
-    def _job(self, conversation: Conversation) -> Segmentation:
-        policy = self._gauge.policy_of(conversation)
-        return Segmentation(
-            store=self.store,
-            owner=self.owner,
-            conversation_id=self.conversation_id,
-            policy=policy,
-            limits=self._gauge.limits_of(policy),
-            summarizer=self._summarizer,
-            counter=counter_of(conversation),
-            clock=lambda: datetime.now(UTC),
-            seen_index=conversation.head.index,
-        )
-
-
-def _turn_is_open(events: Sequence[Event]) -> bool:
-    """Whether the newest message leaves something to be answered or run."""
-    newest = next((e.message for e in reversed(events) if e.message is not None), None)
-    return newest is not None and (newest.role != "assistant" or bool(newest.tool_calls))

@@ -20,6 +20,7 @@ __all__ = [
     "is_reasoning",
     "is_running",
     "left_open",
+    "memory_seqs",
     "open_calls",
     "pair_calls",
     "safe_cuts",
@@ -133,6 +134,20 @@ def left_open(events: Sequence[Event]) -> tuple[str, ...]:
             for key in _answers(event.message):
                 left.pop(key, None)
     return tuple(left)
+
+
+def memory_seqs(events: Sequence[Event]) -> list[int]:
+    """Seqs of the events that tell the facts of virtual memory: a snapshot, and what it does not hold."""
+    seqs: set[int] = set()
+    for event in events:
+        if event.kind is EventKind.SEGMENTED:
+            seqs.update(event.data.get("memory", ()))
+        elif event.kind is EventKind.MEMORY_SNAPSHOT:
+            through = int(event.data["through"])
+            seqs = {event.seq, *(seq for seq in seqs if seq > through)}
+        elif event.kind is EventKind.MEMORY:
+            seqs.add(event.seq)
+    return sorted(seqs)
 
 
 def answerable(events: Sequence[Event]) -> tuple[str, ...]:

@@ -12,7 +12,15 @@ from typing import Any
 import pytest
 
 CALLERS_OF_LITELLM = frozenset(
-    {"test_wire", "test_litellm", "test_local_model", "test_llm", "test_tracking", "test_errors"}
+    {
+        "test_wire",
+        "test_live_wire",
+        "test_litellm",
+        "test_local_model",
+        "test_llm",
+        "test_tracking",
+        "test_errors",
+    }
 )
 """Modules whose tests make litellm open connections."""
 SETTINGS = ("SESSION_", "LONGSPLICE_")

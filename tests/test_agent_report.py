@@ -148,7 +148,7 @@ def test_data_is_for_the_report_alone(capsys: pytest.CaptureFixture[str]) -> Non
     """`--data` beside another benchmark is a mistake, and said to be."""
     with pytest.raises(SystemExit):
         main(["imports", "--data", "runs.jsonl"])
-    assert "agent_runs alone" in capsys.readouterr().err
+    assert "is for agent_runs" in capsys.readouterr().err
 
 
 async def test_the_sample_holds_what_the_report_shows() -> None:

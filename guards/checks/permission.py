@@ -216,12 +216,16 @@ class Confirmations:
         return self.decide(call_id, approved=False, reason=reason)
 
     def decide(self, call_id: str, *, approved: bool, reason: str = "") -> Confirmation:
-        """Apply a decision whose arguments were compared before, such as one read back from a log.
+        """Apply a decision read from a log, or checked before; an approval goes over a rejection made here.
 
         Raises:
             UnknownCallError: Nothing waits under this id.
         """
-        asked = self._get(call_id)
+        asked = self._asked.get(call_id)
+        if approved and asked is not None and asked.state is ConfirmationState.REJECTED:
+            self._rejected.pop(asked.fingerprint, None)
+        else:
+            asked = self._get(call_id)
         state = ConfirmationState.APPROVED if approved else ConfirmationState.REJECTED
         decided = replace(asked, state=state, reason=reason)
         self._asked[call_id] = decided

@@ -1,4 +1,4 @@
-"""The command line: `longsplice demo`, `longsplice replay FILE`.
+"""The command line: `longsplice demo`, `replay FILE`, `export SESSION_ID`, `import FILE`.
 
 In come arguments; out go a report on stdout, errors on stderr in one sentence with a fix, and the exit
 code: 0 done, 1 something failed, 2 the call must change. Never here: what the library does not offer too.

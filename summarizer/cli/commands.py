@@ -28,6 +28,7 @@ from ..summary import LlmSummarizer
 from .recorder import Reading, read_back, record_steps
 from .render import render
 from .report import Report, report_on, report_to_json
+from .transfer import export, put_back
 
 __all__ = ["run"]
 
@@ -94,6 +95,10 @@ def _options(command: _Command) -> _Command:
 @click.version_option(package_name="longsplice", prog_name="longsplice")
 def cli() -> None:
     """Conversations without end."""
+
+
+cli.add_command(export)
+cli.add_command(put_back)
 
 
 @cli.command()

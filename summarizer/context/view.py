@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any, Final
 
@@ -14,7 +14,17 @@ from ..events import Event
 from ..meter.counting import REPLY_PRIMING
 from .blocks import MESSAGE_FRAME, Block, arrange
 
-__all__ = ["Context", "Frame", "Omission", "build_context", "room_for_events", "room_of", "with_record"]
+__all__ = [
+    "Boundary",
+    "Context",
+    "Frame",
+    "Omission",
+    "build_context",
+    "raw_budget",
+    "room_for_events",
+    "room_of",
+    "with_record",
+]
 
 
 _CLIPPED: Final = "\n[... shortened to fit, {} characters left out; recorded in full as event {} ...]\n"
@@ -46,6 +56,29 @@ class Omission:
 
 
 @dataclass(frozen=True, slots=True)
+class Boundary:
+    """What policies leave out and rewrite of the open segment: equal boundaries, equal prefix.
+
+    Attributes:
+        first_seq: From this event on all is shown; 0 if nothing is left out.
+        cleared_through: Newest result that was rewritten since the model first saw it; 0 if none was.
+        others: Stands for what is shown before `first_seq` and, where results are not rewritten in their
+            order, for which ones are; empty if there is nothing of the kind.
+        tokens: Raw content tokens of the segment's events that are shown.
+    """
+
+    first_seq: int = 0
+    cleared_through: int = 0
+    others: str = ""
+    tokens: int = field(default=0, compare=False)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of the segment is shown, as it was at first sight."""
+        return not (self.first_seq or self.cleared_through or self.others)
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """A request's messages and what they weigh.
 
@@ -54,12 +87,17 @@ class Context:
         session_id: The tip that it shows.
         last_seq: Newest event it could have shown.
         tokens: What the model will count, estimated: the parts' sum times `ratio`, rounded up.
-        parts: Raw tokens of `system`, `tools`, `seed`, `events`, `framing`, and of `recall` if there is any.
+        parts: Raw tokens of `system`, `tools`, `seed`, `events`, `framing`, and of `recall`, `pages` and
+            `memory` (the suffix of virtual memory) where there are any.
         ratio: The model's tokens per raw token, learned from reported usage; 1.0 for OpenAI models.
         budget: The limit that was kept, `None` for none.
         omitted: What was left out; empty if nothing.
         recalled: Seqs of the events of which the last message brings back passages; empty without recall.
         first_seq: Oldest event it could have shown.
+        boundary: Where the view of its policies begins; `None` without policies, and where the budget alone
+            decides that.
+        volatile: Messages at the end that stand in this request alone, and would only cost in a cache.
+        paged: Seqs of the events that stand whole on pages of virtual memory.
     """
 
     messages: list[dict[str, Any]]
@@ -72,9 +110,14 @@ class Context:
     omitted: tuple[Omission, ...] = ()
     recalled: tuple[int, ...] = ()
     first_seq: int = 1
+    boundary: Boundary | None = None
+    volatile: int = 0
+    paged: frozenset[int] = frozenset()
 
     def shows(self, seq: int) -> bool:
         """Whether the event of this seq stands in it whole, if it is a message."""
+        if seq in self.paged:
+            return True
         if not self.first_seq <= seq <= self.last_seq:
             return False
         return not any(gone.first_seq <= seq <= gone.last_seq for gone in self.omitted)
@@ -127,9 +170,9 @@ def build_context(
         return _context(blocks, frame, session_id, events, ratio=ratio, budget=None, omitted=())
     if budget < 1:
         raise InvalidSetting(f"max_tokens={budget!r}: use a whole number from 1, or None for no limit")
-    raw_budget = _raw_budget(budget, ratio)
+    raw = raw_budget(budget, ratio)
     for part in _frames(frame):
-        room = raw_budget - _fixed_tokens(part)
+        room = raw - _fixed_tokens(part)
         fitted = _fit(blocks, room, count)
         if fitted is not None:
             kept, omitted = fitted
@@ -176,7 +219,7 @@ def room_of(context: Context, most: int) -> int:
     """Raw tokens of content that one more message may have within the context's budget, at most `most`."""
     if context.budget is None:
         return most
-    left = _raw_budget(context.budget, context.ratio) - sum(context.parts.values()) - MESSAGE_FRAME
+    left = raw_budget(context.budget, context.ratio) - sum(context.parts.values()) - MESSAGE_FRAME
     return max(0, min(most, left))
 
 
@@ -193,12 +236,13 @@ def with_record(context: Context, text: str, tokens: int, recalled: tuple[int, .
         tokens=math.ceil(sum(parts.values()) * context.ratio),
         parts=parts,
         recalled=recalled,
+        volatile=context.volatile + 1,
     )
 
 
 def room_for_events(frame: Frame, budget: int, ratio: float) -> int:
     """Raw tokens that a budget leaves for the segment's blocks; may be negative."""
-    return _raw_budget(budget, ratio) - _fixed_tokens(frame)
+    return raw_budget(budget, ratio) - _fixed_tokens(frame)
 
 
 def _fixed_tokens(frame: Frame) -> int:
@@ -214,7 +258,7 @@ def _frames(frame: Frame) -> tuple[Frame, ...]:
     return (frame, replace(frame, seed=_SEED_LEFT_OUT, seed_tokens=_SEED_LEFT_OUT_TOKENS))
 
 
-def _raw_budget(budget: int, ratio: float) -> int:
+def raw_budget(budget: int, ratio: float) -> int:
     """The most raw tokens whose estimate keeps within the budget."""
     raw = math.floor(budget / ratio)
     return raw if math.ceil(raw * ratio) <= budget else raw - 1

@@ -16,12 +16,24 @@ from .manifest import manifest_head
 from .pages import Level
 from .renditions import weigh
 
-__all__ = ["Frame", "MemoryContext", "Shown", "assemble", "fixed_tokens", "system_text"]
+__all__ = [
+    "CONTEXT",
+    "MANIFEST",
+    "PREFETCHED",
+    "Frame",
+    "MemoryContext",
+    "Shown",
+    "assemble",
+    "block",
+    "content",
+    "fixed_tokens",
+    "system_text",
+]
 
 _RULES: Final = "<VM:RULES>\n{}\n</VM:RULES>"
-_CONTEXT: Final = ("<VM:CONTEXT>", "</VM:CONTEXT>")
-_PREFETCHED: Final = ("<VM:PREFETCHED>", "</VM:PREFETCHED>")
-_MANIFEST: Final = ("<VM:MANIFEST_JSON>", "</VM:MANIFEST_JSON>")
+CONTEXT: Final = ("<VM:CONTEXT>", "</VM:CONTEXT>")
+PREFETCHED: Final = ("<VM:PREFETCHED>", "</VM:PREFETCHED>")
+MANIFEST: Final = ("<VM:MANIFEST_JSON>", "</VM:MANIFEST_JSON>")
 _MESSAGES: Final = 3
 _MESSAGE_FRAME: Final = 4
 """Tokens around one message; see `summarizer.meter.counting`."""
@@ -83,7 +95,7 @@ def system_text(system_prompt: str, rules: str) -> str:
 
 def fixed_tokens(system: str, tools: Sequence[Mapping[str, Any]], counter: TokenCounter) -> int:
     """Upper bound on the tokens of a prompt without any page."""
-    tags = [tag for pair in (_CONTEXT, _PREFETCHED, _MANIFEST) for tag in pair]
+    tags = [tag for pair in (CONTEXT, PREFETCHED, MANIFEST) for tag in pair]
     return (
         REPLY_PRIMING
         + _MESSAGES * _MESSAGE_FRAME
@@ -107,17 +119,17 @@ def assemble(
 
     `manifest` is its text, and the tokens of what it lists.
     """
-    context = _block(_CONTEXT, [record.line for record in residents])
-    suffix = _block(_MANIFEST, [manifest[0]])
+    context = block(CONTEXT, [record.line for record in residents])
+    suffix = block(MANIFEST, [manifest[0]])
     if prefetched:
-        suffix = f"{_block(_PREFETCHED, [record.line for record in prefetched])}\n{suffix}"
+        suffix = f"{block(PREFETCHED, [record.line for record in prefetched])}\n{suffix}"
     records = sum(record.tokens for record in (*residents, *prefetched))
     return {
         "developer_message": f"{frame.system}\n{context}\n{suffix}",
         "messages": [
             {"role": "system", "content": frame.system},
-            {"role": "user", "content": _content(context, residents)},
-            {"role": "user", "content": _content(suffix, prefetched)},
+            {"role": "user", "content": content(context, residents)},
+            {"role": "user", "content": content(suffix, prefetched)},
         ],
         "tools": list(frame.tools),
         "tokens": frame.tokens + records + manifest[1],
@@ -128,11 +140,12 @@ def assemble(
     }
 
 
-def _block(tags: tuple[str, str], lines: Sequence[str]) -> str:
+def block(tags: tuple[str, str], lines: Sequence[str]) -> str:
+    """Lines between their tags."""
     return "\n".join((tags[0], *lines, tags[1]))
 
 
-def _content(text: str, records: Sequence[Shown]) -> str | list[dict[str, Any]]:
-    """The text, followed by the media of its records in their order."""
+def content(text: str, records: Sequence[Shown]) -> str | list[dict[str, Any]]:
+    """A message's content: the text, followed by the media of its records in their order."""
     media = [dict(record.part) for record in records if record.part is not None]
     return [{"type": "text", "text": text}, *media] if media else text

@@ -18,7 +18,7 @@ from .log_pages import pages_of
 from .metrics import VMMetrics
 from .page_store import InMemoryPageStore, PageStore
 from .pages import Level, Modality, Page, PageType, make_page
-from .paging import Paging
+from .paging import Paging, unknown_page
 from .prompt import PromptBuilder
 from .renditions import Renditions
 from .residence import Residence
@@ -134,6 +134,8 @@ class MemoryManager:
 
     def create_pages(self, events: Iterable[Event]) -> list[Page]:
         """Make pages of a range of the log: a turn a page, large tool results on pages of their own.
+
+        A turn of more than 6,000 characters goes on in another page, between finished tool rounds.
 
         Args:
             events: In order, from whole turns. Records that are no messages give nothing.
@@ -298,16 +300,22 @@ class MemoryManager:
             )
         try:
             if name == SEARCH_PAGES:
-                return self._paging.search(SearchRequest.read(arguments))
+                asked = SearchRequest.read(arguments)
+                return self._paging.search_refusal() or self._paging.search(asked)
             request = FaultRequest.read(arguments)
         except BadArguments as problem:
             return wording.BAD_ARGUMENTS.format(problem=problem)
-        refusal = self._paging.refusal(request)
+        refusal = self._refusal(request)
         if refusal is None and request.level is Level.ABSTRACT:
             await self._write_abstract(self._table.get(request.page_id))
             # Meanwhile other calls may have been served, or the page forgotten.
-            refusal = self._paging.refusal(request)
-        return self._paging.fault(request) if refusal is None else refusal
+            refusal = self._refusal(request)
+        return refusal or self._paging.fault(self._table.get(request.page_id), request)
+
+    def _refusal(self, request: FaultRequest) -> str | None:
+        if request.page_id not in self._table:
+            return unknown_page(request.page_id)
+        return self._paging.refusal(request)
 
     def check_citations(self, answer: str) -> CitationReport:
         """Which statements of an answer cite no page, or one that does not hold what they say.

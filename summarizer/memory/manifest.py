@@ -42,7 +42,12 @@ def manifest_head(counter: TokenCounter) -> int:
 
 
 def manifest_lines(
-    pages: Iterable[Page], total: int, room: int, renditions: Renditions, counter: TokenCounter
+    pages: Iterable[Page],
+    total: int,
+    room: int,
+    renditions: Renditions,
+    counter: TokenCounter,
+    **more: object,
 ) -> tuple[str, int]:
     """The manifest as JSON, a page a line, and the tokens of its list, at most `room`.
 
@@ -52,7 +57,9 @@ def manifest_lines(
         room: Most tokens of the list.
         renditions: Where hints come from.
         counter: Whose tokens.
+        more: Further fields, behind the count.
     """
+    head = json_line({"not_shown": total, **more})[:-1]
     listed: list[str] = []
     used = 0
     for page in pages:
@@ -63,9 +70,9 @@ def manifest_lines(
         used += tokens
         listed.append(line)
     if not listed:
-        return f'{{"not_shown":{total},"pages":[]}}', 0
+        return f'{head},"pages":[]}}', 0
     listed[-1] = listed[-1].removesuffix(",")
-    return "\n".join([f'{{"not_shown":{total},"pages":[', *listed, _END]), used
+    return "\n".join([f'{head},"pages":[', *listed, _END]), used
 
 
 def _entry(page: Page, renditions: Renditions) -> dict[str, Any]:

@@ -10,13 +10,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 from ..errors import InvalidSetting, SummarizerError
 from ..events import Origin
 from ..messages import dump_json, jsonable
 
 __all__ = ["Level", "Modality", "Page", "PageNotFound", "PageType", "make_page"]
+
+_Choice = TypeVar("_Choice", bound=StrEnum)
 
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
 
@@ -152,7 +154,9 @@ def make_page(
     """
     if not _ID.fullmatch(page_id):
         raise InvalidSetting(f"page id {page_id!r} is invalid; use 1 to 64 of A-Z a-z 0-9 _ . : -")
-    page_type = PageType(page_type)
+    page_type = _one_of(PageType, "page_type", page_type)
+    if caption is not None and not isinstance(caption, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # As below.
+        raise InvalidSetting(f"caption={caption!r} of page {page_id!r} must be a text")
     worth = DEFAULT_IMPORTANCE[page_type] if importance is None else importance
     if not 0 <= worth <= 1:
         raise InvalidSetting(f"importance={importance!r} of page {page_id!r} must be from 0 to 1")
@@ -162,9 +166,16 @@ def make_page(
         )
     text, part, found = _read(page_id, content, caption)
     first, last = seqs or (None, None)
-    return Page(
-        page_id, text, page_type, modality or found, part, float(worth), pinned, Origin(origin), first, last
-    )  # fmt: skip
+    made_of = found if modality is None else _one_of(Modality, "modality", modality)
+    origin = _one_of(Origin, "origin", origin)
+    return Page(page_id, text, page_type, made_of, part, float(worth), bool(pinned), origin, first, last)
+
+
+def _one_of(kind: type[_Choice], name: str, value: object) -> _Choice:
+    try:
+        return kind(value)
+    except ValueError:
+        raise InvalidSetting(f"{name}={value!r} is unknown; use one of {', '.join(kind)}") from None
 
 
 def _read(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from ..meter import TokenCounter
@@ -16,7 +16,7 @@ from .table import PageTable
 from .tools import FaultRequest, SearchRequest
 from .working_set import WorkingSetConfig
 
-__all__ = ["Paging"]
+__all__ = ["Paging", "unknown_page"]
 
 _DENSEST: Final = 8
 """Most characters a token that a cut is first tried with."""
@@ -32,6 +32,7 @@ class Paging:
             text stands in the tool's answer for the rest of this one.
         faults: `page_fault` calls served this turn.
         searches: `search_pages` calls served this turn.
+        answer_tokens: Most tokens of one answer.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Paging:
         self.shown: dict[str, Level] = {}
         self.pending: dict[str, Level] = {}
         self.faults = self.searches = 0
+        self.answer_tokens = config.answer_tokens
         self._table, self._renditions, self._residence = table, renditions, residence
         self._config, self._counter = config, counter
 
@@ -53,9 +55,7 @@ class Paging:
         self.faults = self.searches = 0
 
     def refusal(self, request: FaultRequest) -> str | None:
-        """Why a fault is not served; `None` if it will be."""
-        if request.page_id not in self._table:
-            return wording.UNKNOWN_PAGE.format(page=_quoted(request.page_id))
+        """Why a fault on a page that is there is not served; `None` if it will be."""
         shown = self.shown.get(request.page_id)
         if shown is not None and shown <= request.level and not request.offset:
             self._residence.set.use(request.page_id, self._residence.turn)
@@ -65,38 +65,50 @@ class Paging:
             return wording.FAULT_LIMIT.format(limit=self._config.faults_per_turn)
         return None
 
-    def fault(self, request: FaultRequest) -> str:
+    def fault(self, page: Page, request: FaultRequest) -> str:
         """The page as recorded data, cut to what one answer may hold."""
         self.faults += 1
-        page = self._table.get(request.page_id)
         left = self._residence.left_at.get(page.id)
         thrash = left is not None and self._residence.turn - left <= self._config.thrash_turns
         self._count(faults=1, thrash=int(thrash))
         self.pending[page.id] = min(request.level, self.pending.get(page.id, request.level))
         rendition = self._renditions.at(page, request.level)
         text = rendition.text
+        offset = min(request.offset, len(text))
         longest = _head(page.id, first=len(text), last=len(text) - 1, total=len(text))
-        room = self._config.answer_tokens - weigh(longest, self._counter)
-        piece, last = self._piece(page, rendition, request.offset, room)
-        return f"{_head(page.id, first=request.offset, last=last, total=len(text))}\n{piece}"
+        room = self.answer_tokens - weigh(longest, self._counter)
+        piece, last = self._piece(page, rendition, offset, room)
+        return f"{_head(page.id, first=offset, last=last, total=len(text))}\n{piece}"
 
-    def search(self, request: SearchRequest) -> str:
-        """The pages that match, a record each, within what one answer may hold."""
+    def search_refusal(self) -> str | None:
+        """Why a search is not served; `None` if it will be, and it counts then."""
         if self.searches >= self._config.searches_per_turn:
             return wording.SEARCH_LIMIT.format(limit=self._config.searches_per_turn)
         self.searches += 1
-        matches = self._table.index.search(request.query)
-        if not matches:
+        return None
+
+    def search(self, request: SearchRequest) -> str:
+        """The pages of the table that match, as `found` tells them."""
+        matches = self._table.index.search(request.query)[: request.limit]
+        return self.found([self._table.get(match.page_id) for match in matches], request, len(self._table))
+
+    def found(self, pages: Sequence[Page], request: SearchRequest, total: int | None = None) -> str:
+        """Pages that match, best first, a record each, within what one answer may hold.
+
+        `total` is how many pages there are, if that is known.
+        """
+        if not pages:
             return wording.NOTHING_FOUND.format(query=_quoted(request.query))
         lines: list[str] = []
-        room = self._config.answer_tokens - 40
-        for match in matches[: request.limit]:
-            line = json_line(self._found(self._table.get(match.page_id), request.query))
+        room = self.answer_tokens - 40
+        for page in pages:
+            line = json_line(self._found(page, request.query))
             room -= self._counter.count(line + "\n")
             if room < 0 and lines:
                 break
             lines.append(line)
-        return "\n".join([wording.FOUND.format(count=len(lines), total=len(self._table)), *lines])
+        head = wording.FOUND_HERE if total is None else wording.FOUND
+        return "\n".join([head.format(count=len(lines), total=total), *lines])
 
     def _found(self, page: Page, query: str) -> Mapping[str, object]:
         shown = self.shown.get(page.id)
@@ -114,17 +126,21 @@ class Paging:
         later = wording.MEDIUM_LATER.format(modality=page.modality.value)
         more = {} if page.part is None else {"medium": later}
         text = rendition.text
-        start = min(offset, len(text))
-        size = min(len(text) - start, max(1, room * _DENSEST))
+        size = min(len(text) - offset, max(1, room * _DENSEST))
         while True:
-            line = self._renditions.line(page, rendition.level, text[start : start + size], **more)
+            line = self._renditions.line(page, rendition.level, text[offset : offset + size], **more)
             tokens = self._counter.count(line)
             if tokens <= room or size <= 1:
-                return line, start + size
+                return line, offset + size
             size = max(1, min(size - 1, int(size * room / tokens * 0.95)))
 
     def _count(self, **counts: int) -> None:
         self._residence.metrics = self._residence.metrics.plus(**counts)
+
+
+def unknown_page(page_id: str) -> str:
+    """What is said of an id that no page has."""
+    return wording.UNKNOWN_PAGE.format(page=_quoted(page_id))
 
 
 def _head(page_id: str, *, first: int, last: int, total: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from ..meter import TokenCounter
@@ -15,7 +16,7 @@ from .renditions import Renditions, weigh
 from .table import PageTable
 from .working_set import Resident, WorkingSetConfig
 
-__all__ = ["PromptBuilder"]
+__all__ = ["PromptBuilder", "Suffix"]
 
 _RELEVANT: Final = 0.5
 """Share of the best page's score from which another is fetched for the same question."""
@@ -26,6 +27,21 @@ _SPARSEST: Final = 40
 """Characters a token above which a page is taken for too large without being counted."""
 _LONGEST_EXCERPT: Final = 4000
 """Characters: what else a large page holds is a `page_fault` away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suffix:
+    """What of a prompt serves one question.
+
+    Attributes:
+        fetched: Pages that bear on it.
+        manifest: Its text, and the tokens of what it lists.
+        not_shown: Pages that are not shown at all.
+    """
+
+    fetched: list[Shown]
+    manifest: tuple[str, int]
+    not_shown: int
 
 
 class PromptBuilder:
@@ -64,6 +80,22 @@ class PromptBuilder:
     ) -> tuple[MemoryContext, dict[str, Level]]:
         """The prompt, and the level at which each page stands in it."""
         room = self._config.max_l0_tokens - frame.tokens
+        records, left_out = self.records(residents, room)
+        room -= sum(record.tokens for record in records)
+        shown = {record.page_id: record.level for record in records}
+        suffix = self.suffix(question, shown, room)
+        context = assemble(
+            frame,
+            records,
+            suffix.fetched,
+            suffix.manifest,
+            left_out=left_out,
+            not_shown=suffix.not_shown,
+        )
+        return context, shown | {record.page_id: record.level for record in suffix.fetched}
+
+    def records(self, residents: Iterable[Resident], room: int) -> tuple[list[Shown], list[str]]:
+        """The residents' records, and the ids of those for which the room does not suffice."""
         records: list[Shown] = []
         left_out: list[str] = []
         for resident in residents:
@@ -73,23 +105,26 @@ class PromptBuilder:
                 continue
             records.append(record)
             room -= record.tokens
-        shown = {record.page_id: record.level for record in records}
+        return records, left_out
+
+    def suffix(self, question: str | None, shown: Mapping[str, Level], room: int, **more: object) -> Suffix:
+        """What serves one question, within a room: pages fetched for it, and the manifest of the rest.
+
+        Args:
+            question: The user's newest message.
+            shown: The level at which pages stand in the prompt already.
+            room: Most tokens beside the tags and an empty manifest.
+            more: Further fields of the manifest; their tokens are the caller's to count.
+        """
         scores = dict(self._table.index.search(question)) if question else {}
         reserve = min(self._config.manifest_tokens, room // 2) if self._tools else 0
         fetched = self._fetched(question or "", scores, room - reserve, shown)
-        shown |= {record.page_id: record.level for record in fetched}
+        shown = {**shown, **{record.page_id: record.level for record in fetched}}
         room = min(self._config.manifest_tokens, room - sum(record.tokens for record in fetched))
         absent = len(self._table) - len(shown)
         listed = most_relevant(self._table, scores, shown) if self._tools else ()
-        context = assemble(
-            frame,
-            records,
-            fetched,
-            manifest_lines(listed, absent, room, self._renditions, self._counter),
-            left_out=left_out,
-            not_shown=absent,
-        )
-        return context, shown
+        manifest = manifest_lines(listed, absent, room, self._renditions, self._counter, **more)
+        return Suffix(fetched, manifest, absent)
 
     def _fetched(
         self, question: str, scores: Mapping[str, float], room: int, shown: Mapping[str, Level]

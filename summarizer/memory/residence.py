@@ -40,6 +40,12 @@ class Residence:
         self._table, self._renditions = table, renditions
         self._policy, self._config = policy, config
 
+    def begin_again(self) -> None:
+        """Empty the set, as before the first turn; the metrics stay."""
+        self.set = WorkingSet()
+        self.left_at.clear()
+        self.turn = 0
+
     def admit(self, page: Page, level: Level, room: int) -> Resident | None:
         """Let a page in, or show more of one that is in, and make room for it.
 

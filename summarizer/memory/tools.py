@@ -11,10 +11,19 @@ from . import wording
 from .pages import Level
 from .wording import VMMode
 
-__all__ = ["PAGE_FAULT", "SEARCH_PAGES", "BadArguments", "FaultRequest", "SearchRequest", "tool_schemas"]
+__all__ = [
+    "PAGE_FAULT",
+    "PAGING_TOOLS",
+    "SEARCH_PAGES",
+    "BadArguments",
+    "FaultRequest",
+    "SearchRequest",
+    "tool_schemas",
+]
 
 PAGE_FAULT: Final = "page_fault"
 SEARCH_PAGES: Final = "search_pages"
+PAGING_TOOLS: Final = (PAGE_FAULT, SEARCH_PAGES)
 
 _LEVELS: Final = (Level.FULL, Level.REDUCED, Level.ABSTRACT)
 _MOST_FOUND: Final = 10

@@ -36,8 +36,8 @@ _TOOLS: Final = (
 )
 _STRICT: Final = (
     "Cite the page of every statement that you take from one, at the end of its sentence, as in [p3] or "
-    "[p3, p7]. State nothing about earlier parts of this conversation that no page shows; if you find no "
-    "page for it, say so."
+    "[p3, p7]. State nothing about earlier parts of this conversation that neither a page nor a message "
+    "shows; if you find none for it, say so."
 )
 _RELAXED: Final = "If a page is shortened and its details matter, read it before you answer; do not guess."
 _PASSIVE: Final = (
@@ -62,6 +62,17 @@ FAULT_PART: Final = (
 READ_ON: Final = " To read on, call page_fault with this page and offset {last}."
 SHOWN: Final = "Page {page} is shown already ({level}) under VM:CONTEXT or VM:PREFETCHED. Read it there."
 MEDIUM_LATER: Final = "{modality}, attached from the next turn on"
+REMOVED_PAGE: Final = (
+    "Page {page} was removed from this conversation's log and cannot be read again. Answer without it, or "
+    "say that it is gone."
+)
+FORGOTTEN_PAGE: Final = (
+    "Page {page} was taken out of this memory and is not served. Answer without it, or say that it is gone."
+)
+NO_CONVERSATION: Final = (
+    "This conversation was removed, and its pages with it. Answer without them, or say that they are gone."
+)
+NOTES: Final = "[the notes on the earlier part of this conversation, in the message before this one]"
 UNKNOWN_PAGE: Final = "No page has the id {page}. Use an id from VM:MANIFEST_JSON, or call search_pages."
 FAULT_LIMIT: Final = (
     "{limit} page_fault calls were served this turn, so this one was not. Answer from what you have, or say "
@@ -72,6 +83,7 @@ SEARCH_LIMIT: Final = (
     "say what is missing."
 )
 FOUND: Final = "{count} of {total} pages match, the best first, as recorded data. Read one with page_fault."
+FOUND_HERE: Final = "{count} pages match, the best first, as recorded data. Read one with page_fault."
 NOTHING_FOUND: Final = "No page matches {query}. Use other words, or say that nothing was found."
 BAD_ARGUMENTS: Final = "The call was not served: {problem}. Correct the arguments and call again."
 NOT_JSON: Final = "the arguments are no JSON object"
@@ -82,6 +94,7 @@ NEEDS_COUNT: Final = "{name} must be a whole number from {least} to {most}"
 # --- what stands in for what is left out ---
 GAP: Final = "[...]"
 ELSEWHERE: Final = "[the result is page {page}]"
+PAGED: Final = "[pages of this memory]"
 NO_CAPTION: Final = "no caption"
 MORE: Final = "and {count} more"
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import Final, Literal, Self
 
 from .words import words
 
-__all__ = ["RecallHit", "fit"]
+__all__ = ["Gap", "RecallHit", "Recalled", "fit"]
 
 _NEIGHBOUR: Final = 300
 """Most characters of a neighbour."""
 _FLOOR: Final = 40
 """Characters below which an excerpt says nothing."""
 ELLIPSIS: Final = "..."
+Way = Literal["words", "meaning"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class RecallHit:
         score: How well it matches, above 0; comparable within one answer only.
         before: The end of what was said before it, empty if nothing was.
         after: The beginning of what was said after it, empty if nothing was.
+        found_by: By `words`, by `meaning`, or both.
     """
 
     seq: int
@@ -41,6 +43,41 @@ class RecallHit:
     score: float
     before: str = ""
     after: str = ""
+    found_by: tuple[Way, ...] = ("words",)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """What a search did not look through, so that nothing found is not taken for nothing there.
+
+    Attributes:
+        way: By `words`, or by `meaning` (embeddings).
+        reason_code: `index_full` (older events were let go of), `index_failed` (the index is damaged time and
+            again), `model_failed` (the embedding model), `out_of_time` (not indexed or embedded yet).
+        through: Events up to this seq were not looked through in this way,
+        after: and only those after this one.
+    """
+
+    way: Way
+    reason_code: str
+    through: int
+    after: int = 0
+
+
+class Recalled(tuple[RecallHit, ...]):  # noqa: SLOT001 - a tuple can have none that hold anything
+    """Hits, best first, and what was not searched.
+
+    Attributes:
+        gaps: What was not looked through; empty if everything was.
+    """
+
+    gaps: tuple[Gap, ...]
+
+    def __new__(cls, hits: Iterable[RecallHit] = (), gaps: Sequence[Gap] = ()) -> Self:
+        """The hits as a tuple, with `gaps`."""
+        made = super().__new__(cls, hits)
+        made.gaps = tuple(gaps)
+        return made
 
 
 def neighbour(text: str, *, ends: bool) -> str:

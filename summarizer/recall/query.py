@@ -8,12 +8,13 @@ from typing import Final
 
 from .words import is_function_word, query_words
 
-__all__ = ["Query", "read_query", "squeezed"]
+__all__ = ["Query", "asks", "read_query", "sentences", "squeezed"]
 
 _QUOTE: Final = re.compile('"([^"]+)"|\u201c([^\u201d]+)\u201d|\u00ab([^\u00bb]+)\u00bb|`([^`]+)`')
 _MOST_WORDS: Final = 24
 """Most words of a query that are looked up; a pasted page is no better question than its rarest words."""
 _MOST_CHARS: Final = 8_000
+_ENDS: Final = re.compile(r"(?<=[.!?\u061f])\s+|(?<=[\u3002\uff01\uff1f])|\n")
 _BLANKS: Final = re.compile(r"\s+")
 
 
@@ -24,10 +25,12 @@ class Query:
     Attributes:
         words: Distinct words, quotes' words included; empty if there is nothing to look for.
         quotes: What must stand word for word; blanks and case do not matter.
+        question: The newest sentence that asks, as quotes are compared; empty if none does.
     """
 
     words: tuple[str, ...]
     quotes: tuple[str, ...] = ()
+    question: str = ""
 
 
 def read_query(text: str) -> Query:
@@ -42,7 +45,18 @@ def read_query(text: str) -> Query:
         # Ids and long words first: they are the rare ones.
         best = sorted(telling, key=lambda word: (word not in quoted, word.isalpha(), -len(word)))
         telling = best[:_MOST_WORDS]
-    return Query(tuple(telling), quotes)
+    asked = [sentence for sentence in sentences(text) if asks(sentence)]
+    return Query(tuple(telling), quotes, squeezed(asked[-1]) if asked else "")
+
+
+def sentences(text: str) -> list[str]:
+    """The text, cut where sentences and lines end."""
+    return [sentence for sentence in _ENDS.split(text) if sentence]
+
+
+def asks(sentence: str) -> bool:
+    """Whether it ends with a question mark."""
+    return sentence.rstrip().endswith(("?", "\uff1f", "\u061f"))
 
 
 def squeezed(text: str) -> str:

@@ -15,10 +15,10 @@ _LINE_ENDS: Final = {ord(sign): f"\\u{ord(sign):04x}" for sign in "\x7f\x85\u202
 """What some readers take for a line's end, and JSON leaves as it is."""
 
 
-def render(hits: Sequence[RecallHit], heading: str = HEADING) -> str:
-    """The hits, oldest first, each one line of JSON between the frame's two lines."""
+def render(hits: Sequence[RecallHit], heading: str = HEADING, *, note: str = "") -> str:
+    """The hits, oldest first, each one line of JSON between the frame's two lines; the note is ours."""
     lines = [_line(hit) for hit in sorted(hits, key=lambda hit: hit.seq)]
-    return "\n".join([heading, *lines, FRAME_CLOSE])
+    return "\n".join([heading, *lines, *([note] if note else []), FRAME_CLOSE])
 
 
 def _line(hit: RecallHit) -> str:

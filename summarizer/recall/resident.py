@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
 from ..stores.protocol import EventStore, Owner
+from ..stores.removal import events_removed, on_removal
 from ..stores.sqlite.postings import Mark, Passage, Place, insert, make_table, places, rows_of
 from ..telemetry import log
 
@@ -34,6 +35,9 @@ class ResidentPostings:
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._halves: list[sqlite3.Connection] = []
+        self._second_from = 0
+        self._after = 0
+        """After which event the index begins, to within one batch."""
         self._mark: Mark | None = None
         self.weight = 0
 
@@ -70,17 +74,26 @@ class ResidentPostings:
             if self._mark != after:
                 return self._mark
             if _size(self._halves[-1]) > MOST_OF_ONE // 2:
-                self._turn_over(now.through)
-            insert(self._halves[-1], rows_of(after.secret, passages))
+                now = self._turn_over(after, now)
+            if not after.through:
+                self._after = passages[0].seq - 1 if passages else now.through
+            newest = self._halves[-1]
+            newest.execute("BEGIN")
+            insert(newest, rows_of(after.secret, passages))
+            newest.execute("COMMIT")
             self.weight = sum(map(_size, self._halves))
             self._mark = now
             return now
 
-    def _turn_over(self, through: int) -> None:
+    def _turn_over(self, after: Mark, now: Mark) -> Mark:
         if len(self._halves) == 2:
             self._halves.pop(0).close()
-            log.warning("recall.index_shortened", through=through)
+            now = now._replace(since=self._second_from)
+            self._after = self._second_from
+            log.warning("recall.index_shortened", through=now.since)
         self._halves.append(_opened())
+        self._second_from = after.through
+        return now
 
     def _find(
         self, mark: Mark, queries: Sequence[Sequence[str]], most: int
@@ -92,6 +105,18 @@ class ResidentPostings:
             return tuple(
                 [[place for part in parts for place in part][:most] for parts in zip(*found, strict=True)]
             )
+
+    def trim(self, first_seq: int) -> bool:
+        """Events before `first_seq` were removed: let go of what says more of them than of the rest.
+
+        Returns:
+            Whether anything is indexed still.
+        """
+        with self._guard:
+            mark = self._mark
+            if mark is not None and first_seq - 1 - self._after > mark.through - first_seq + 1:
+                self._close()
+            return self._mark is not None
 
     def close(self) -> None:
         """Let go of the memory; it may be begun anew."""
@@ -122,10 +147,11 @@ class Shelf:
             self._kept.popitem(last=False)[1].close()
         return index
 
-    def drop(self, owner: Owner, root: str) -> None:
-        """Let go of one."""
-        index = self._kept.pop((owner, root), None)
-        if index is not None:
+    def drop(self, owner: Owner, root: str, before: int | None = None) -> None:
+        """Events before this seq were removed, or the conversation was."""
+        index = self._kept.get((owner, root))
+        if index is not None and (before is None or not index.trim(before)):
+            del self._kept[owner, root]
             index.close()
 
     @property
@@ -142,12 +168,13 @@ def shelf_of(store: EventStore) -> Shelf:
     shelf = _shelves.get(store)
     if shelf is None:
         shelf = _shelves[store] = Shelf()
+        on_removal(store, shelf.drop)
     return shelf
 
 
 def forget_index(store: EventStore, owner: Owner, root: str) -> None:
-    """Let go of a conversation's index in memory, if there is one: the conversation is gone."""
-    shelf_of(store).drop(owner, root)
+    """Let go of what recall keeps in this process of a conversation that is gone."""
+    events_removed(store, owner, root)
 
 
 def _opened() -> sqlite3.Connection:

@@ -13,13 +13,14 @@ from ..errors import InvalidSetting
 from ..events import Event
 from ..stores.protocol import EventStore, Head, Owner, Segment
 from ..stores.sqlite.postings import Place
-from .hits import RecallHit, fit, neighbour
+from .hits import Gap, Recalled, RecallHit, fit, neighbour
 from .index import Answer, Index, text_of
+from .meaning import Meaning
 from .query import Query, read_query
-from .ranking import Scored, candidates, quotes_in, rarities, score_passage
+from .ranking import Scored, candidates, diverse, fused, quotes_in, rarities, score_passage
 from .words import passages, query_words, words
 
-__all__ = ["MOST_HITS", "Log", "search"]
+__all__ = ["MOST_HITS", "Log", "check_request", "search"]
 
 MOST_HITS: Final = 100
 """Most hits that one query may ask for."""
@@ -29,6 +30,10 @@ _MOST_PLACES: Final = 4096
 """Newest places of one word that are looked at: a word in more tells little, and a query stays fast."""
 _BESIDE: Final = 0.3
 """Least share of what the best passage answers that another must answer to be shown beside it."""
+_UNASKED_EVENTS: Final = 16_384
+"""Most events that are indexed, in some 1.5 s, before what is brought unasked; the next takes up the rest."""
+_DIVERSE: Final = 20
+"""Hits of which each is to say something new; further ones follow by their score."""
 _REACH: Final = 3
 """Events before and after a hit among which its neighbours are looked for; some are no messages."""
 _GAP: Final = 4
@@ -68,7 +73,8 @@ async def search(
     *,
     hidden: Callable[[int], bool] = lambda _: False,
     bearing: float = 0.0,
-) -> tuple[RecallHit, ...]:
+    meaning: Meaning | None = None,
+) -> Recalled:
     """The passages that answer a query best, best first; at most one of an event.
 
     Args:
@@ -78,29 +84,52 @@ async def search(
         room: Most that the hits may weigh together, `None` for no limit.
         weigh: What hits weigh.
         hidden: Says of an event's seq whether it is not to be found.
-        bearing: Least share of the query's weight that a hit must answer, in [0, 1].
+        bearing: Least share of the query's weight that a hit must answer, in [0, 1]; above 0, the hits are
+            brought along unasked.
+        meaning: Finds by meaning too, save where quotes are sought; the two rankings are then fused.
 
     Raises:
-        InvalidSetting: A query that is no text, a limit or room out of range or no whole number.
+        InvalidSetting: SQLite was built without FTS5.
         SessionNotFound: The conversation was removed meanwhile.
         StoreError: The store failed.
     """
-    _check(text, limit, room)
     query = read_query(text)
     if not query.words:
-        return ()
+        return Recalled()
     asked = [(word,) for word in query.words]
     asked += [tuple(query_words(quote)) for quote in query.quotes]
-    answer = await Index(log.store, log.owner, log.head).ask(asked, _MOST_PLACES)
+    at_most = _UNASKED_EVENTS if bearing else None
+    answer = await Index(log.store, log.owner, log.head).ask(asked, _MOST_PLACES, at_most=at_most)
     scored = await _scored(log, query, answer, max(_CANDIDATES, 2 * limit), hidden)
     least = max(bearing, _BESIDE * max((one.share for one in scored), default=0.0))
     best = _best([one for one in scored if one.share >= least])
+    if not best or not best[0].quotes:
+        best = diverse(best, min(limit, _DIVERSE))
+    gaps = _gaps(log, answer)
+    if meaning is not None and not query.quotes:
+        near = await meaning.ask(log, text, hidden, unasked=bearing > 0)
+        best = fused(best, await _scored_at(log, near.places))
+        gaps += near.gaps
     hits = await _hits(log, best[: 2 * limit])
-    return fit(hits, limit, room, weigh, query.words)
+    return Recalled(fit(hits, limit, room, weigh, query.words), gaps)
 
 
-def _check(text: object, limit: object, room: object) -> None:
-    """Raise for what the caller got wrong, types included: hosts pass on what a model or a form gave."""
+def _gaps(log: Log, answer: Answer) -> list[Gap]:
+    """What the index says nothing of, if the log still has it."""
+    gaps: list[Gap] = []
+    if answer.since >= log.head.first_seq:
+        gaps.append(Gap("words", "index_failed" if answer.failed else "index_full", answer.since))
+    if answer.open_from > answer.through:
+        gaps.append(Gap("words", "out_of_time", answer.open_from, after=answer.through))
+    return gaps
+
+
+def check_request(text: object, limit: object, room: object) -> None:
+    """Raise for what the caller got wrong, types included: hosts pass on what a model or a form gave.
+
+    Raises:
+        InvalidSetting: A query that is no text, a limit or room out of range or no whole number.
+    """
     if not isinstance(text, str):
         raise InvalidSetting(f"query={text!r}: use text")
     if not _is_whole(limit, MOST_HITS):
@@ -117,7 +146,7 @@ async def _scored(
     log: Log, query: Query, answer: Answer, most: int, hidden: Callable[[int], bool]
 ) -> list[Scored]:
     """The index's candidates and all of the open end, scored by the same weights; in threads."""
-    tail = await _read(log, answer.through, log.head.last_seq)
+    tail = await _read(log, answer.open_from, log.head.last_seq)
     open_end = await asyncio.to_thread(_passages_of, tail)
     weights, places = await asyncio.to_thread(_weighed, query, answer, open_end, most, hidden)
     events = await _fetch(log, {seq for seq, _ in places})
@@ -155,6 +184,13 @@ def _weighed(
     ]
     weights = rarities(query, answer.passages + len(open_end), counts)
     return weights, candidates([weights[word] for word in query.words], lists, quoted, most, hidden)
+
+
+async def _scored_at(log: Log, places: Sequence[Place]) -> list[Scored]:
+    """The passages at these places, in their order, as found by meaning."""
+    events = await _fetch(log, {seq for seq, _ in places})
+    found = {event.seq: Scored(event, text, 0.0, 0.0, 0) for event, text in _passages_at(places, events)}
+    return [found[seq] for seq, _ in places if seq in found]
 
 
 def _passages_at(places: Iterable[Place], events: Mapping[int, Event]) -> Iterator[tuple[Event, str]]:
@@ -206,6 +242,7 @@ def _hit(one: Scored, events: Mapping[int, Event], chain: Sequence[Segment], hea
         at=event.at,
         text=one.text,
         score=one.score,
+        found_by=one.found_by,
         before=neighbour(before, ends=True),
         after=neighbour(after, ends=False),
     )

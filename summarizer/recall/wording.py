@@ -10,13 +10,16 @@ __all__ = [
     "FRAME_OPEN",
     "HEADING",
     "NOTHING",
+    "NOTHING_BY_WORDS",
+    "NOTHING_OF_PART",
+    "OF_PART",
     "RECALL_SCHEMA",
     "RECALL_WORDING",
     "SUFFIX_HEADING",
     "TOOL_NAME",
 ]
 
-RECALL_WORDING: Final = "recall/1"
+RECALL_WORDING: Final = "recall/2"
 """Id and version of these words; a change of any is a new version."""
 
 TOOL_NAME: Final = "recall"
@@ -34,6 +37,16 @@ SUFFIX_HEADING: Final = (
 NOTHING: Final = (
     FRAME_OPEN
     + ": none match. Try other words, an exact id, or fewer words; else say that it is not on record.]"
+)
+OF_PART: Final = "[Events up to {through} could not be searched. Do not take them for silent.]"
+NOTHING_OF_PART: Final = (
+    FRAME_OPEN
+    + ": none match, but events up to {through} could not be searched. Try other words, an exact id, "
+    "or fewer words; else say that you could not look it up.]"
+)
+NOTHING_BY_WORDS: Final = (
+    FRAME_OPEN + ": none hold these words, and the search by meaning failed. Try synonyms, an exact id, "
+    "or fewer words; else say that you could not look it up.]"
 )
 BAD_ARGUMENTS: Final = (
     'The search was not run: {problem}. Call it again with {{"query": "the words to look for"}}, '

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
-from functools import lru_cache
-from typing import Final
+from functools import cache
+from itertools import chain, pairwise
+from typing import Final, NamedTuple
 
 __all__ = ["PASSAGE", "is_function_word", "passages", "query_words", "words"]
 
@@ -19,49 +20,62 @@ PASSAGE: Final = 1000
 as much as one in a short message."""
 _LONGEST: Final = 80
 """Most characters of a joined word that is looked up as a whole; paths and UUIDs fit."""
+_KEPT: Final = 1 << 15
+_KEPT_CHARS: Final = 40
+"""Tokens whose words are kept at hand, and the longest such token: some 10 MB in all."""
 
-_MARKS: Final = re.compile("[\u0300-\u036f]")
-_UNSPACED: Final = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
-    "\U00020000-\U0003ffff]+"
+_UNSPACED: Final = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf\u1b00-\u1b7f\u3040-\u30ff\u3400-\u4dbf"
+    "\u4e00-\u9fff\ua980-\ua9df\uaa60-\uaadf\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
 )
-"""Thai, Lao, Burmese, Khmer, Kana, Han, Hangul: no blanks between words, or particles glued to them."""
-_WORD: Final = re.compile(r"[^\W_]+(?:[-_.:/@#+$%&=]{1,2}[^\W_]+)*")
-"""A run of letters and digits, and what single signs join: `AB-1234`, `src/app.py`, `user_id`, `a@b.org`."""
-_PART: Final = re.compile(r"[^\W_]+")
+"""Thai, Lao, Burmese, Khmer, Tai, Balinese, Kana, Han, Javanese, Hangul: no blanks between words, or
+particles glued to them."""
+_RUN: Final = re.compile(f"[{_UNSPACED}]+")
+_OPTIONAL: Final = re.compile(
+    "[\u00ad\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670"
+    "\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed\u200d\ufe00-\ufe0f"
+    "\U000e0100-\U000e01ef]|(?<![\u0600-\u06ff])\u200c"
+)
+"""What many leave out: accents, vowel points, stretching, and signs that say how to draw or break a word."""
+_STACKS: Final = "\u1039\u17d2\u1a60\u1b44\ua9c0"
+"""Signs that put the next letter under the one before: of Burmese, Khmer, Tai Tham, Balinese, Javanese."""
+_JOINED: Final = "{part}(?:[-_.:/@#+$%&=\u200c]{{1,2}}{part})*"
+"""A run of letters and digits, and what single signs join: `AB-1234`, `src/app.py`, `user_id`, `a@b.org`, and
+Persian words, by a sign that many leave out."""
+_ASCII_WORD: Final = re.compile(_JOINED.format(part="[A-Za-z0-9]+"))
 _PIECE: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_SIGNS: Final = re.compile("[-_.:/@#+$%&=\u200c]+")
 
 _ENGLISH: Final = """
-a about again all also am an and any are as at be been but by can could did do does for from get got had has
-have he her him his how i if in into is it its just let like may me might my no not of on or our please she
-should so some than that the their them then there these they this those to too us was we were what when where
-which who whom whose why will with would you your"""
+a about after again all also am an and another any are as at be because been before being but by can could d
+did didn do does doesn doing don down during each either else even ever every few for from get gets getting
+give go going got had has hasn have haven having he her here hers him his how i if in into is isn it its
+just let like ll m many may me might mine more most much must my no nor not of off ok okay on once one only
+or other our ours out over own please re s same shall she should since so some still such t tell than thank
+thanks that the their theirs them then there these they this those though through to too under until up upon
+us ve very was wasn way we well were what when where whether which while who whom whose why will with within
+without won would yes yet you your yours"""
 _OTHERS: Final = """
 der die das den dem des ein eine und oder ist sind war wie wo wer wann nicht mit von zu im auf für
 le la les un une et ou est sont que qui de du dans pour pas el los las y o es son en por con"""
-_FUNCTION_WORDS: Final = frozenset(f"{_ENGLISH} {_OTHERS}".split())
 
 
 def words(text: str) -> list[str]:
     """Every word of a text, in order, repeated as often as it stands there.
 
-    Case, width and Latin accents do not matter, nor does an English plural's `s`. A joined word
-    gives itself, its parts, and their pieces (`getUserId`, `v12`). Scripts without blanks give single
-    characters and pairs.
+    Case, width, Latin accents, Hebrew and Arabic vowel points and the script of a number do not matter, nor
+    does an English plural's `s`. A joined word gives itself, its parts, and their pieces (`getUserId`,
+    `v12`). Scripts without blanks give single characters, with the marks on them, and pairs.
     """
-    found: list[str] = []
-    for word in _WORD.findall(_folded(text)):
-        found += _forms(word)
-    return found
+    return list(chain.from_iterable(map(_forms_of.__getitem__, text.split())))
 
 
 def query_words(text: str) -> list[str]:
     """The distinct words of a query: single characters of unspaced scripts only where they stand alone."""
     found: list[str] = []
-    for word in _WORD.findall(_folded(text)):
-        forms = _forms(word)
-        paired = len(word) > 1 and _UNSPACED.match(word)
-        found += [form for form in forms if len(form) > 1] if paired else forms
+    for word in _split(text):
+        characters = _characters(word)
+        found += _pairs(characters) if len(characters) > 1 else _forms(word)
     return list(dict.fromkeys(found))
 
 
@@ -82,20 +96,80 @@ def passages(text: str) -> Iterator[str]:
         start = end
 
 
-def _folded(text: str) -> str:
+class _Tokens(dict[str, tuple[str, ...]]):
+    """The words of the tokens last met, of what stands between blanks: most are met again and again."""
+
+    def __missing__(self, token: str) -> tuple[str, ...]:
+        found = _split(token)
+        forms = tuple(
+            _forms(found[0]) if len(found) == 1 else chain.from_iterable(map(self.__getitem__, found))
+        )
+        if len(token) <= _KEPT_CHARS:
+            if len(self) >= _KEPT:
+                self.clear()
+            self[token] = forms
+        return forms
+
+
+_forms_of: Final = _Tokens()
+
+
+def _split(text: str) -> list[str]:
+    """The words as they stand, joined ones whole."""
     if text.isascii():
-        return text
-    plain = _MARKS.sub("", unicodedata.normalize("NFKD", text))
-    return _UNSPACED.sub(r" \g<0> ", unicodedata.normalize("NFC", plain))
+        return _ASCII_WORD.findall(text)
+    letters = _letters()
+    plain = _OPTIONAL.sub("", unicodedata.normalize("NFKD", text))
+    plain = unicodedata.normalize("NFC", plain).translate(letters.alike)
+    return letters.word.findall(_RUN.sub(r" \g<0> ", plain))
 
 
-@lru_cache(maxsize=1 << 14)
-def _forms(word: str) -> tuple[str, ...]:
+class _Letters(NamedTuple):
+    """What words of any script are made of.
+
+    Attributes:
+        word: A word, with the marks within it.
+        character: A letter with its marks, and with the letters stacked under it.
+        alike: ASCII's digits for those of other scripts, and Arabic's yeh and kaf for the Persian ones.
+    """
+
+    word: re.Pattern[str]
+    character: re.Pattern[str]
+    alike: dict[int, str]
+
+
+@cache
+def _letters() -> _Letters:
+    """Made at the first text that is not ASCII.
+
+    Python's word characters leave out vowel signs, without which a word of
+    most Indian scripts is cut to pieces.
+    """
+    every = [chr(code) for code in (*range(0x483, 0xAC00), *range(0x10A00, 0x12000))]
+    marks = "".join(sign for sign in every if unicodedata.category(sign) in ("Mn", "Mc"))
+    return _Letters(
+        re.compile(_JOINED.format(part=rf"[^\W_](?:[^\W_]|[{marks}])*")),
+        re.compile(f".(?:[{marks}]|(?<=[{_STACKS}]).)*"),
+        {ord(sign): str(unicodedata.digit(sign)) for sign in every if unicodedata.category(sign) == "Nd"}
+        | {0x06CC: "\u064a", 0x06A9: "\u0643"},
+    )
+
+
+def _characters(word: str) -> list[str]:
+    """The characters of a word of an unspaced script, each with its marks; empty for any other word."""
+    return _letters().character.findall(word) if _RUN.match(word) else []
+
+
+def _pairs(characters: list[str]) -> list[str]:
+    return [first + second for first, second in pairwise(characters)]
+
+
+def _forms(word: str) -> list[str]:
     """What a word is looked up as."""
-    if _UNSPACED.match(word):
-        return (*word, *(word[i : i + 2] for i in range(len(word) - 1)))
-    parts = _PART.findall(word)
-    forms = [word.casefold()] if len(parts) > 1 and len(word) <= _LONGEST else []
+    if characters := _characters(word):
+        return characters + _pairs(characters)
+    parts = _SIGNS.split(word)
+    forms = [word.replace("\u200c", "").casefold()] if len(parts) > 1 and len(word) <= _LONGEST else []
     for part in parts:
         forms.append(_singular(part.casefold()))
         pieces = () if part.islower() or part.isdigit() or not part.isascii() else _PIECE.findall(part)
@@ -103,7 +177,7 @@ def _forms(word: str) -> tuple[str, ...]:
             pieces = _PIECE.findall(part)
         if len(pieces) > 1:
             forms += [_singular(piece.lower()) for piece in pieces]
-    return tuple(forms)
+    return forms
 
 
 def _singular(word: str) -> str:
@@ -116,3 +190,8 @@ def _singular(word: str) -> str:
     if word.endswith("ies") and not word.endswith(("eies", "aies")):
         return f"{word[:-3]}y"
     return word[:-1]
+
+
+_FUNCTION_WORDS: Final = frozenset(
+    chain.from_iterable((word, _singular(word)) for word in f"{_ENGLISH} {_OTHERS}".split())
+)

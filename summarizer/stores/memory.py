@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ..config import MAX_EVENT_BYTES, TOMBSTONE_S, parse_session_id
 from ..errors import (
-    InvalidSetting,
     PartialBatch,
     SessionErased,
     SessionExists,
@@ -23,19 +22,23 @@ from ..errors import (
     StoreConflict,
     ValueTooLarge,
 )
-from ..events import Event, batch_effects, encode_event
+from ..events import Event, encode_event
+from .memory_log import MemoryLog
 from .protocol import (
     ANY_OWNER,
     AnyOwner,
     Appended,
+    Beginning,
     Claim,
     ConversationRow,
     Erased,
+    Fork,
     Head,
     Loaded,
     Owner,
     Segment,
 )
+from .removal import events_removed
 
 if TYPE_CHECKING:
     from procedural.store import InMemoryTraceStore
@@ -44,18 +47,6 @@ __all__ = ["MemoryStore"]
 
 _SURELY_SMALL = 100_000
 """Characters of plain content below which an event is not encoded only to be weighed."""
-
-
-@dataclass(slots=True)
-class _Conversation:
-    created_at: datetime
-    touched: float
-    settings: Mapping[str, Any]
-    head: Head
-    log: list[Event] = field(default_factory=list[Event])
-    ids: dict[str, int] = field(default_factory=dict[str, int])
-    segments: list[Segment] = field(default_factory=list[Segment])
-    lease_until: float = 0.0
 
 
 class MemoryStore:
@@ -78,7 +69,7 @@ class MemoryStore:
         self._clock = clock
         self._max_event_bytes = max_event_bytes
         self._surely_small = min(_SURELY_SMALL, max_event_bytes // 16)
-        self._conversations: dict[tuple[Owner, str], _Conversation] = {}
+        self._conversations: dict[tuple[Owner, str], MemoryLog] = {}
         self._tombstones: dict[tuple[Owner, str], float] = {}
         self._traces: InMemoryTraceStore | None = None
 
@@ -95,7 +86,14 @@ class MemoryStore:
             self._traces = InMemoryTraceStore()
         return self._traces
 
-    async def create(self, owner: Owner, conversation_id: str, settings: Mapping[str, Any]) -> Head:
+    async def create(
+        self,
+        owner: Owner,
+        conversation_id: str,
+        settings: Mapping[str, Any],
+        *,
+        beginning: Beginning | None = None,
+    ) -> Head:
         root, index = parse_session_id(conversation_id)
         if index:
             raise SessionNotFound(conversation_id, "children are opened by segmentation only")
@@ -105,8 +103,11 @@ class MemoryStore:
         if key in self._conversations:
             raise SessionExists(root)
         now = self._now()
-        conversation = _Conversation(now, self._clock(), settings, Head(root))
-        conversation.segments.append(Segment(root, None, 0, 1, None, 0, now))
+        conversation = MemoryLog(now, self._clock(), settings, Head(root))
+        if beginning is None:
+            conversation.segments.append(Segment(root, None, 0, 1, None, 0, now))
+        else:
+            self._begin(owner, conversation, beginning)
         self._conversations[key] = conversation
         return conversation.head
 
@@ -121,7 +122,7 @@ class MemoryStore:
     ) -> Appended:
         conversation = self._find(owner, session_id, write=True)
         before = conversation.head.last_seq
-        known = self._known(conversation, events)
+        known = conversation.known(events)
         placed: tuple[Event, ...] = ()
         if known is None:
             if expect is not None and expect != before:
@@ -131,7 +132,7 @@ class MemoryStore:
         last = first + len(events) - 1
         others: tuple[Event, ...] = ()
         if after_seq is not None and (after_seq < first - 1 or last < conversation.head.last_seq):
-            newer = self._range(conversation, after_seq + 1)
+            newer = conversation.range(after_seq + 1)
             others = tuple([event for event in newer if not first <= event.seq <= last])
         return Appended(self._head(conversation), first, last, known is not None, others, placed)
 
@@ -142,7 +143,7 @@ class MemoryStore:
             self._head(conversation),
             conversation.settings if head.settings_seq > after else None,
             conversation.segments[-1].summary if head.opened_seq > after else None,
-            tuple(self._range(conversation, max(head.start_seq, after + 1))),
+            tuple(conversation.range(max(head.start_seq, after + 1))),
         )
 
     async def read(
@@ -155,7 +156,7 @@ class MemoryStore:
         limit: int | None = None,
     ) -> tuple[Event, ...]:
         conversation = self._find(owner, conversation_id)
-        events = self._range(conversation, after_seq + 1, until_seq)
+        events = conversation.range(after_seq + 1, until_seq)
         return tuple(events if limit is None else events[:limit])
 
     async def segments(
@@ -163,6 +164,10 @@ class MemoryStore:
     ) -> tuple[Segment, ...]:
         found = self._find(owner, conversation_id).segments
         return tuple(found if summaries else (replace(s, summary=None) for s in found))
+
+    async def forks(self, owner: Owner, conversation_id: str) -> tuple[Fork, ...]:
+        found = [Fork(root, seq) for root, seq in self._find(owner, conversation_id).forks.items()]
+        return tuple(sorted(found, key=lambda fork: (fork.seq, fork.conversation_id)))
 
     async def claim(
         self, owner: Owner, session_id: str, *, index: int, lease_s: float, preempt: bool = False
@@ -200,7 +205,7 @@ class MemoryStore:
         events: Sequence[Event],
     ) -> Head:
         conversation = self._find(owner, conversation_id, write=True)
-        head, known = conversation.head, self._known(conversation, events)
+        head, known = conversation.head, conversation.known(events)
         if known is not None and head.index > index:
             return self._head(conversation)
         if head.fence != fence:
@@ -212,10 +217,10 @@ class MemoryStore:
             )
         if known is not None:
             raise PartialBatch(f"batch of {events[0].event_id!r} is in the log already; use fresh event ids")
-        start_tokens = self._tokens_at(conversation, cut)
+        start_tokens = conversation.tokens_at(cut)
         opened_seq, opened_turns = head.last_seq + 1, head.counters.user_messages
         self._write(conversation, events)
-        conversation.head = replace(
+        child = replace(
             conversation.head,
             index=index + 1,
             start_seq=cut + 1,
@@ -224,21 +229,7 @@ class MemoryStore:
             opened_seq=opened_seq,
             opened_turns=opened_turns,
         )
-        conversation.lease_until = 0.0
-        parent = conversation.segments[-1]
-        conversation.segments[-1] = replace(parent, end_seq=cut)
-        conversation.segments.append(
-            Segment(
-                conversation.head.session_id,
-                parent.session_id,
-                index + 1,
-                cut + 1,
-                None,
-                start_tokens,
-                self._now(),
-                summary,
-            )
-        )
+        conversation.open_child(child, summary, self._now())
         return self._head(conversation)
 
     async def list(
@@ -260,6 +251,8 @@ class MemoryStore:
         first = conversation.segments[max(0, min(before_index, head.index))].start_seq
         removed = max(0, first - head.first_seq)
         del conversation.log[:removed]
+        if removed:
+            events_removed(self, owner, parse_session_id(conversation_id)[0], before=first)
         conversation.head = replace(head, first_seq=head.first_seq + removed)
         return removed
 
@@ -269,9 +262,13 @@ class MemoryStore:
             [k for k, c in self._conversations.items() if _matches(owner, k[0]) and c.touched <= old]
         )
 
-    async def erase(self, owner: Owner, conversation_id: str | None = None) -> Erased:
+    async def erase(
+        self, owner: Owner, conversation_id: str | None = None, *, keep_forks: bool = False
+    ) -> Erased:
         root = None if conversation_id is None else parse_session_id(conversation_id)[0]
         keys = [k for k in self._conversations if k[0] == owner and root in (None, k[1])]
+        if root is not None and not keep_forks:
+            keys = [(owner, one) for key in keys for one in self._with_forks(*key)]
         for key in keys:
             self._tombstones[key] = self._clock() + TOMBSTONE_S
         traces = await self._traces.erase(owner) if root is None and self._traces is not None else 0
@@ -280,10 +277,26 @@ class MemoryStore:
     async def close(self) -> None:
         """Does nothing: closing a connection to memory loses nothing."""
 
+    def _begin(self, owner: Owner, conversation: MemoryLog, beginning: Beginning) -> None:
+        root = conversation.head.conversation_id
+        beginning.check(root)
+        for event in beginning.events:
+            self._check_size(event)
+        conversation.begin(beginning)
+        if beginning.ancestor is not None:
+            self._find(owner, beginning.ancestor, write=True).forks[root] = beginning.fork_seq
+
+    def _with_forks(self, owner: Owner, root: str) -> list[str]:
+        """The conversation and all that were forked from it, from those too."""
+        found = [root]
+        for one in found:
+            found += self._conversations[owner, one].forks
+        return found
+
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)
 
-    def _find(self, owner: Owner, session_id: str, *, write: bool = False) -> _Conversation:
+    def _find(self, owner: Owner, session_id: str, *, write: bool = False) -> MemoryLog:
         conversation = self._conversations.get((owner, session_id))
         if conversation is not None:
             return conversation
@@ -297,45 +310,15 @@ class MemoryStore:
             raise SessionNotFound(session_id)
         return conversation
 
-    def _head(self, conversation: _Conversation) -> Head:
+    def _head(self, conversation: MemoryLog) -> Head:
         left = conversation.lease_until - self._clock() if conversation.lease_until else 0.0
         return replace(conversation.head, lease_s=left) if left > 0 else conversation.head
 
-    def _known(self, conversation: _Conversation, events: Sequence[Event]) -> int | None:
-        """Seq of the first event if the whole batch is in the log, `None` if none of it is."""
-        if not events:
-            raise InvalidSetting("an empty batch cannot be appended; pass at least one event")
-        ids = [event.event_id for event in events]
-        if len(set(ids)) < len(ids):
-            raise InvalidSetting(
-                f"events of the batch of {ids[0]!r} share an id; use new_event_id() for each"
-            )
-        if conversation.ids.keys().isdisjoint(ids):
-            return None
-        seqs = [conversation.ids.get(event_id) for event_id in ids]
-        first = seqs[0]
-        if first is None or seqs != list(range(first, first + len(seqs))):
-            raise PartialBatch(
-                f"batch of {events[0].event_id!r} is in the log only in part; use fresh event ids"
-            )
-        return first
-
-    def _write(self, conversation: _Conversation, events: Sequence[Event]) -> tuple[Event, ...]:
+    def _write(self, conversation: MemoryLog, events: Sequence[Event]) -> tuple[Event, ...]:
         for event in events:
             self._check_size(event)
-        head, effects = conversation.head, batch_effects(events)
-        seq, total = head.last_seq, head.total_tokens
-        placed: list[Event] = []
-        for event in events:
-            seq, total = seq + 1, total + event.tokens
-            placed.append(event.placed(seq, total))
-            conversation.ids[event.event_id] = seq
-        conversation.log += placed
-        if effects.settings is not None:
-            conversation.settings = effects.settings
-        conversation.head = head.advanced(seq, total, effects)
         conversation.touched = self._clock()
-        return tuple(placed)
+        return conversation.write(events)
 
     def _check_size(self, event: Event) -> None:
         message = event.message
@@ -347,20 +330,14 @@ class MemoryStore:
         if size > self._max_event_bytes:
             raise ValueTooLarge(size, self._max_event_bytes)
 
-    def _range(self, conversation: _Conversation, first: int, last: int | None = None) -> list[Event]:
-        base = conversation.head.first_seq
-        return conversation.log[max(0, first - base) : None if last is None else max(0, last - base + 1)]
-
-    def _tokens_at(self, conversation: _Conversation, seq: int) -> int:
-        head = conversation.head
-        return (
-            conversation.log[seq - head.first_seq].cumulative_tokens
-            if seq >= head.start_seq
-            else head.start_tokens
-        )
-
     def _remove(self, keys: list[tuple[Owner, str]]) -> Erased:
         gone = [self._conversations.pop(key) for key in keys]
+        for key in keys:
+            events_removed(self, *key)
+        for (owner, root), conversation in zip(keys, gone, strict=True):
+            ancestor = self._conversations.get((owner, conversation.ancestor or ""))
+            if ancestor is not None:
+                ancestor.forks.pop(root, None)
         return Erased(len(gone), sum(len(c.segments) for c in gone), sum(len(c.log) for c in gone))
 
 

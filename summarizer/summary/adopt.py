@@ -23,7 +23,7 @@ from .seed import render_seed
 from .transcript import records_of
 from .verify import SourceIndex, verify_text
 
-__all__ = ["Told", "adopted", "adopted_summary", "adopted_text"]
+__all__ = ["Told", "adopted", "adopted_summary", "adopted_text", "sources_of", "texts_of"]
 
 _KINDS: Final = {kind.value: kind for kind in EntryKind}
 
@@ -63,7 +63,7 @@ def adopted(
     Returns:
         An outcome whose notes count `values.unproved` and `operations.refused`.
     """
-    sources = _sources(request, base.summary)
+    sources = sources_of(request, base.summary)
     checked = verify_text(redact(narrative), sources)
     entries, next_entry = base.summary.entries, base.summary.next_entry
     refused = 0
@@ -104,17 +104,18 @@ def _fitted(request: SummaryRequest, summary: Summary, notes: Mapping[str, int])
     return SummaryOutcome(summary, seed, tokens, notes={**shown, **notes})
 
 
-def _sources(request: SummaryRequest, summary: Summary) -> SourceIndex:
+def sources_of(request: SummaryRequest, summary: Summary) -> SourceIndex:
     """Everything a summary may speak of: unread events, ledger, the narrative so far, the system prompt."""
     texts = [request.system_prompt or "", *(entry.text for entry in summary.entries)]
     if request.previous is not None:
         texts += [request.previous.narrative, *(entry.text for entry in request.previous.entries)]
     for event in request.unread:
-        texts += _texts_of(event)
+        texts += texts_of(event)
     return SourceIndex(texts)
 
 
-def _texts_of(event: Event) -> list[str]:
+def texts_of(event: Event) -> list[str]:
+    """All that an event says: its text, and what it calls with which arguments."""
     message = event.message
     if message is None:
         return []

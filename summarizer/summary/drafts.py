@@ -9,7 +9,16 @@ from typing import Final
 from ..events import Event, Origin
 from .record import Entry, EntryKind
 
-__all__ = ["Draft", "clip", "event_trust", "fact_entity", "fact_value", "least_trusted", "one_line"]
+__all__ = [
+    "Draft",
+    "clip",
+    "event_trust",
+    "fact_entity",
+    "fact_value",
+    "least_trusted",
+    "one_line",
+    "sentence_pieces",
+]
 
 _TRUST: Final = (Origin.SYSTEM, Origin.USER, Origin.ASSISTANT, Origin.TOOL, Origin.IMPORTED)
 _ROLE_TRUST: Final = {
@@ -75,3 +84,14 @@ def one_line(text: str) -> str:
 def clip(text: str, limit: int) -> str:
     """At most `limit` characters; what was cut off the end shows as `[...]`."""
     return text if len(text) <= limit else f"{text[: max(0, limit - 6)].rstrip()} [...]"
+
+
+def sentence_pieces(text: str) -> list[str]:
+    """A text parted behind its sentences and lines; joined, it is the text again."""
+    found: list[str] = []
+    start = 0
+    for i, character in enumerate(text):
+        if character in ".!?\n。！？" and (character in "\n。！？" or text[i + 1 : i + 2].isspace()):
+            found.append(text[start : i + 1])
+            start = i + 1
+    return [*found, text[start:]] if start < len(text) else found

@@ -18,14 +18,25 @@ from .drafts import Draft, clip, event_trust, least_trusted, one_line
 from .mentions import Mentions
 from .record import EntryKind
 from .redact import REDACTED, redact
-from .speech import asks, binds, decides, is_machine_made, promises, rules_in, sentences
-from .values import Found, json_facts, specificity, text_facts
+from .speech import (
+    asks,
+    binds,
+    decides,
+    is_machine_made,
+    promises,
+    rules_in,
+    sentences,
+    tells,
+    without_opener,
+)
+from .values import Found, json_facts, says_values, specificity, text_facts
 
 __all__ = ["Extraction", "extract_rules", "normalized", "system_sentences"]
 
 _FACTS_PER_EVENT: Final = 60
 _CONSTRAINTS_PER_EVENT: Final = 40
 _SENTENCES_PER_EVENT: Final = 8
+_TOLD_PER_EVENT: Final = 8
 _REQUESTS: Final = 12
 _REQUEST_CHARS: Final = 600
 _TRIVIAL_CHARS: Final = 24
@@ -139,9 +150,18 @@ class _Reader:
             key, self.objective = "objective", (event.seq,)
         self.requests.append(Draft(EntryKind.OBJECTIVE, bound, (event.seq,), trust, key))
         self.pending.append(Draft(EntryKind.OPEN, bound, (event.seq,), trust, f"open@{event.seq}"))
-        for sentence in list(sentences(text, 240))[:40] if trust is Origin.USER else ():
-            if decides(sentence, by_user=True) and not binds(sentence):
-                self._draft(EntryKind.DECISION, f"user: {sentence}", event.seq, trust)
+        if trust is Origin.USER:
+            self._state(event, [s for s in list(sentences(text, 240))[:40] if not binds(s)])
+
+    def _state(self, event: Event, said: Sequence[str]) -> None:
+        """What the user chose, and what the user told: nobody else can say it again."""
+        told = 0
+        for sentence in said:
+            if decides(sentence, by_user=True):
+                self._draft(EntryKind.DECISION, f"user: {sentence}", event.seq, Origin.USER)
+            elif tells(sentence) and told < _TOLD_PER_EVENT and not says_values(sentence):
+                told += 1
+                self._draft(EntryKind.FACT, without_opener(sentence), event.seq, Origin.USER)
 
     def _answer(self, event: Event, message: Message, text: str, trust: Origin) -> None:
         self.mentions.add(
@@ -157,15 +177,7 @@ class _Reader:
         self.pending.clear()
         for sentence in said[-_SENTENCES_PER_EVENT:]:
             if asks(sentence):
-                self.waiting.append(
-                    Draft(
-                        EntryKind.OPEN,
-                        f"Assistant waits for: {sentence}",
-                        (event.seq,),
-                        trust,
-                        f"awaiting@{event.seq}",
-                    )
-                )
+                self._wait(event, f"Assistant waits for: {sentence}", trust)
         for sentence in said:
             kind = promises(sentence)
             if kind == "standing":
@@ -177,15 +189,10 @@ class _Reader:
                     f"promise@{event.seq}",
                 )
             elif kind == "next" and not asks(sentence):
-                self.waiting.append(
-                    Draft(
-                        EntryKind.OPEN,
-                        f"Assistant said: {sentence}",
-                        (event.seq,),
-                        trust,
-                        f"awaiting@{event.seq}",
-                    )
-                )
+                self._wait(event, f"Assistant said: {sentence}", trust)
+
+    def _wait(self, event: Event, text: str, trust: Origin) -> None:
+        self.waiting.append(Draft(EntryKind.OPEN, text, (event.seq,), trust, f"awaiting@{event.seq}"))
 
     def _bind(self, event: Event, text: str, trust: Origin) -> None:
         if trust not in (Origin.SYSTEM, Origin.USER):
@@ -194,7 +201,7 @@ class _Reader:
         for sentence in rules_in(text):
             if kept < _CONSTRAINTS_PER_EVENT and normalized(sentence) not in self.known:
                 kept += 1
-                self._draft(EntryKind.CONSTRAINT, sentence, event.seq, trust)
+                self._draft(EntryKind.CONSTRAINT, without_opener(sentence), event.seq, trust)
 
     def _values(self, event: Event, text: str, trust: Origin, *, spoken: bool) -> None:
         seqs = (event.seq,)

@@ -9,9 +9,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from ..events import Origin
 from .drafts import Draft, fact_entity, fact_value, least_trusted
 from .extraction import Extraction, condensed, normalized, stronger
 from .record import Entry, EntryKind, EntryStatus
+from .speech import is_standing
+from .statements import by_turns, is_sentence, statements_by_worth
 from .values import specificity
 
 if TYPE_CHECKING:
@@ -22,16 +25,26 @@ __all__ = ["Fitted", "Fitter", "Ledger", "fit", "ledger_budget", "merge"]
 _LEDGER_FACTOR: Final = 2
 _LEDGER_FLOOR: Final = 1024
 _PROMISES: Final = 8
+_FRESH_PROMISES: Final = 2
+"""The newest of these; older ones wait behind the values."""
 _WORK_RESERVE: Final = 0.35
 """Share of the budget that constraints leave to facts and work, where there are any."""
-_SHARES: Final = {
-    EntryKind.FACT: 0.48,
-    EntryKind.ARTIFACT: 0.24,
-    EntryKind.DECISION: 0.10,
-    EntryKind.FAILED: 0.08,
-    EntryKind.TOOL_OUTCOME: 0.10,
+_NOTED: Final = "noted"
+_TOLD: Final = "told"
+_SPOKEN: Final = "spoken"
+_SHARES: Final[Mapping[str, float]] = {
+    _NOTED: 0.75,
+    EntryKind.FACT: 0.42,
+    _TOLD: 0.20,
+    EntryKind.ARTIFACT: 0.18,
+    EntryKind.DECISION: 0.06,
+    EntryKind.FAILED: 0.06,
+    EntryKind.TOOL_OUTCOME: 0.08,
+    _SPOKEN: 0.0,
 }
-"""First claims of each kind on what constraints leave; what one does not need goes to the next."""
+"""First claims on what constraints leave; what one does not need goes to the next. What a model noted comes
+first, as it chose it among all that was said; the others share the rest. `told` are sentences of the user,
+`spoken` are values out of an assistant's prose that nobody took up."""
 _VERB_WORTH: Final = {"edited": 4.0, "wrote": 4.0, "removed": 3.0, "read": 2.5, "seen": 0.5}
 
 
@@ -163,34 +176,39 @@ class Fitter:
 
     def __init__(self, entries: Sequence[Entry], counter: SupportsCount) -> None:
         self._active = [entry for entry in entries if entry.status is not EntryStatus.RETIRED]
-        self._first, self._constraints, self._requests = _protected(self._active)
+        self._first, self._constraints, self._requests, self._waiting, self._promises = _protected(
+            self._active
+        )
         self._work = _ranked(self._active)
         self._count = _counting_once(counter)
 
     def fit(self, budget: int) -> Fitted:
         """Choose what a budget holds.
 
-        In order: the newest request, what is open, constraints (newest first, all but a reserve
-        for the rest), the first objective; then facts, artifacts, decisions, failed attempts and tool
-        outcomes by their shares, the most useful first; then earlier requests. The newest
-        request is kept whatever it weighs.
+        In order: the newest request, what is open, constraints (rules before wishes, newest and oldest by
+        turns, all but a reserve for the rest), what the assistant waits for and last promised, the first
+        objective; then what a model noted, facts, what the user told, artifacts, decisions, failed attempts
+        and tool outcomes by their shares, the most useful first; then older promises and earlier requests.
+        The newest request is kept whatever it weighs.
 
         Args:
             budget: Tokens of the entries' lines.
         """
         choice = _Choice(budget, self._count)
         work, requests = dict(self._work), self._requests
-        reserve = int(_WORK_RESERVE * budget) if any(work.values()) else 0
+        reserved = _WORK_RESERVE if any(work.values()) else 0.0
         for i, entry in enumerate(self._first):
-            choice.take(entry, always=i == 0, keep_free=0 if i == 0 else reserve // 2)
+            choice.take(entry, always=i == 0, keep_free=0 if i == 0 else int(reserved * budget / 2))
+        reserve = int(reserved * max(0, choice.room))
         left = [entry for entry in self._constraints if not choice.take(entry, keep_free=reserve)]
-        for entry in requests[-1:]:
+        for entry in (*self._waiting, *self._promises[:_FRESH_PROMISES], *requests[-1:]):
             choice.take(entry, keep_free=reserve)
         room = choice.room
         for kind, share in _SHARES.items():
             floor = choice.room - int(share * room)
             work[kind] = [entry for entry in work[kind] if not choice.take(entry, keep_free=max(0, floor))]
-        for rest in (left, *(work[kind] for kind in _SHARES), requests[-2::-1]):
+            room = choice.room if kind == _NOTED else room
+        for rest in (work[_NOTED], left, *(work[kind] for kind in _SHARES), self._promises, requests[-2::-1]):
             for entry in rest:
                 if choice.room < _CHEAPEST:
                     break
@@ -244,9 +262,8 @@ class _Choice:
         if entry.kind is EntryKind.ARTIFACT:
             return count(f" {entry.key or entry.text},")
         if not entity:
-            return (
-                count(f"- {entry.text}\n") if entry.kind is not EntryKind.FACT else count(f" {entry.text},")
-            )
+            loose = entry.kind is EntryKind.FACT and not is_sentence(entry)
+            return count(f" {entry.text}," if loose else f"- {entry.text}\n")
         tail = entry.text[len(entity) + 1 :]
         label, _, value = tail.partition("=")
         if value and (entity, label) in self.labels:
@@ -256,11 +273,13 @@ class _Choice:
         return head + (count(f" {tail},") if tail else 0)
 
 
-def _protected(active: Iterable[Entry]) -> tuple[list[Entry], list[Entry], list[Entry]]:
-    """The newest request and what is open; constraints; other requests, the first of all at the end."""
+def _protected(active: Iterable[Entry]) -> tuple[list[Entry], ...]:
+    """The newest request and what is open; constraints; requests, the first at the end; waiting; promises."""
     by_age = sorted(active, key=lambda entry: (entry.sources[-1], _number(entry)))
     requests = [entry for entry in by_age if entry.kind is EntryKind.OBJECTIVE]
     opens = [entry for entry in by_age if entry.kind is EntryKind.OPEN]
+    promises = [entry for entry in opens if (entry.key or "").startswith("promise@")]
+    waiting = [entry for entry in opens if (entry.key or "").startswith("awaiting@")]
     constraints = [entry for entry in by_age if entry.kind is EntryKind.CONSTRAINT]
     asked = [
         entry
@@ -269,10 +288,21 @@ def _protected(active: Iterable[Entry]) -> tuple[list[Entry], list[Entry], list[
     ]
     newest = max(asked, key=lambda entry: (entry.sources[-1], entry.kind is EntryKind.OPEN), default=None)
     first = [] if newest is None else [newest]
-    first += [entry for entry in reversed(opens) if entry is not newest]
+    first += [entry for entry in reversed(opens) if entry not in (newest, *promises, *waiting)]
     others = [entry for entry in requests if entry is not newest and entry.key != "objective"]
     others += [entry for entry in requests if entry is not newest and entry.key == "objective"]
-    return first, constraints[::-1], others
+    return first, _rules_first(constraints[::-1]), others, waiting[::-1], promises[::-1]
+
+
+def _rules_first(newest_first: Sequence[Entry]) -> list[Entry]:
+    """What a model noted, what binds for good, wishes; of the first two the newest and the oldest by turns.
+
+    So neither a rule of the first turn nor one of the last goes where many say the like in between.
+    """
+    noted = [entry for entry in newest_first if entry.writer != "rules"]
+    found = [entry for entry in newest_first if entry.writer == "rules"]
+    rules = [entry for entry in found if is_standing(entry.text)]
+    return [*by_turns(noted), *by_turns(rules), *(entry for entry in found if not is_standing(entry.text))]
 
 
 def _number(entry: Entry) -> int:
@@ -280,31 +310,45 @@ def _number(entry: Entry) -> int:
     return int(digits) if digits.isdecimal() else 0
 
 
-def _ranked(active: Sequence[Entry]) -> dict[EntryKind, list[Entry]]:
+def _share_of(entry: Entry) -> str:
+    """Under which of `_SHARES` an entry claims its room."""
+    if entry.kind in (EntryKind.FACT, EntryKind.DECISION) and entry.writer != "rules":
+        return _NOTED
+    if is_sentence(entry):
+        return _TOLD
+    if entry.kind is EntryKind.FACT and entry.origin is Origin.ASSISTANT and len(entry.sources) < 2:
+        return _SPOKEN
+    return entry.kind
+
+
+def _ranked(active: Sequence[Entry]) -> dict[str, list[Entry]]:
     """Entries of the kinds that share, the most useful first."""
     newest = max((entry.sources[-1] for entry in active), default=1)
     oldest = min((entry.sources[-1] for entry in active), default=0)
     span = max(1, newest - oldest)
-    worth: Mapping[EntryKind, Callable[[Entry], float]] = {
-        EntryKind.FACT: fact_worth,
-        EntryKind.ARTIFACT: lambda entry: (
-            _VERB_WORTH.get(entry.text.partition(" ")[0], 1.0) + _references(entry)
-        ),
-        EntryKind.TOOL_OUTCOME: lambda entry: 2.0 * entry.text.startswith("did "),
-        EntryKind.DECISION: lambda entry: 0.3 * entry.text.startswith("user: "),
-        EntryKind.FAILED: lambda _: 0.0,
-    }
-    ranked: dict[EntryKind, list[Entry]] = {}
-    for kind in _SHARES:
-        fading = 4.0 if kind is EntryKind.ARTIFACT else 2.0
+    ranked: dict[str, list[Entry]] = {}
+    for share in _SHARES:
+        fading = 4.0 if share == EntryKind.ARTIFACT else 2.0
         scored = [
-            (worth[kind](entry) + fading * (entry.sources[-1] - oldest) / span, entry)
+            (_worth(entry, share) + fading * (entry.sources[-1] - oldest) / span, entry)
             for entry in active
-            if entry.kind is kind
+            if _share_of(entry) == share
         ]
         scored.sort(key=lambda pair: (-pair[0], -_number(pair[1])))
-        ranked[kind] = _distinct_first(scored) if kind is EntryKind.FACT else [entry for _, entry in scored]
+        ordered = _distinct_first(scored) if share == EntryKind.FACT else [entry for _, entry in scored]
+        ranked[share] = statements_by_worth(ordered) if share == _TOLD else ordered
     return ranked
+
+
+def _worth(entry: Entry, share: str) -> float:
+    """How useful an entry is among those that share its room, its age apart."""
+    if share in (EntryKind.FACT, _SPOKEN):
+        return fact_worth(entry)
+    if share == EntryKind.ARTIFACT:
+        return _VERB_WORTH.get(entry.text.partition(" ")[0], 1.0) + _references(entry)
+    if share == EntryKind.TOOL_OUTCOME:
+        return 2.0 * entry.text.startswith("did ")
+    return 0.3 * (share == EntryKind.DECISION and entry.text.startswith("user: "))
 
 
 def fact_worth(entry: Entry) -> float:

@@ -11,7 +11,7 @@ import importlib
 import os
 import sys
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -46,12 +46,14 @@ class ModelRequest:
             that knows no schemas may ignore it: the instructions ask for the same shape.
         max_output_tokens: Most tokens of the answer.
         timeout_s: Seconds after which nobody waits for the answer any more.
+        tools: Tool schemas that were sent with the messages before; none of them is to be called.
     """
 
     messages: list[dict[str, Any]]
     response_schema: Mapping[str, Any] | None
     max_output_tokens: int
     timeout_s: float
+    tools: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,10 @@ class LitellmModel:
         if request.response_schema is not None:
             schema = {"name": "summary", "schema": request.response_schema, "strict": True}
             parameters["response_format"] = {"type": "json_schema", "json_schema": schema}
+        if request.tools:
+            parameters["tools"] = [dict(tool) for tool in request.tools]
+            if not _forgets_on_tool_choice(self.model):
+                parameters["tool_choice"] = "none"
         kept = {name: value for name, value in parameters.items() if name not in self._refused}
         return kept | self._options
 
@@ -176,6 +182,8 @@ class LitellmModel:
         finish = getattr(choice, "finish_reason", None)
         if not text and _refusal(message):
             text, finish = _refusal(message), "refusal"
+        if not text and getattr(message, "tool_calls", None):
+            finish = "tool_calls"
         usage = _usage(response)
         hidden: Mapping[str, Any] = getattr(response, "_hidden_params", None) or {}
         price = price_for(self.model, hidden.get("custom_llm_provider"))
@@ -194,8 +202,18 @@ _OPTIONAL: Final = {
         "response_schema", "output_config", "output_format", "grammar",
     ),
     "temperature": ("temperature",),
+    "tool_choice": ("tool_choice", "tool choice", "toolchoice"),
 }  # fmt: skip
 """Parameters that a summary can do without, and the words by which servers refuse them."""
+
+
+def _forgets_on_tool_choice(model: str) -> bool:
+    """Whether another `tool_choice` than before drops the messages from the provider's cache.
+
+    Source: Claude docs, "Prompt caching", what invalidates the cache (read 2026-11). A call that comes
+    instead of an answer is refused as one, here as everywhere.
+    """
+    return "claude" in model.lower()
 
 
 def _refusal(message: Any) -> str:

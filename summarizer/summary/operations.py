@@ -182,8 +182,15 @@ class _Desk:
         if operation.kind is EntryKind.CONSTRAINT and not self._stands_in(text, operation.sources):
             raise _NotDone("constraint.not_verbatim")
         if (operation.kind, normalized(text)) in self.texts:
+            self._endorse(operation.kind, normalized(text))
             raise _NotDone("entry.duplicate")
         self._put(operation.kind, text, operation.sources, origin, "model")
+
+    def _endorse(self, kind: EntryKind, text: str) -> None:
+        """Note that a model, too, wrote down what rules had found, so that it is kept before the rest."""
+        for entry in list(self.entries.values()):
+            if entry.key is None and (entry.kind, normalized(entry.text)) == (kind, text):
+                self.entries[entry.id] = replace(entry, writer="model")
 
     def _stands_in(self, text: str, seqs: Sequence[int]) -> bool:
         """Whether one of the cited events says just that."""

@@ -13,8 +13,10 @@ from dataclasses import replace
 
 from ..errors import SummaryModelError, SummaryRejected
 from .adopt import Told, adopted
+from .drafts import sentence_pieces
 from .extractive import extract
 from .judgement import Given, check_narrative
+from .live import read_live
 from .llm import ModelRequest
 from .prompts import MERGE, merge_messages, new_boundary
 from .reading import Ask, Asking, Part, Question, Reader, Run, Work, narrative_budget, read_unread, words_for
@@ -35,7 +37,8 @@ def summary_steps(
 ) -> Asking[SummaryOutcome]:
     """Write a summary, asking models in order until everything unread is read.
 
-    Each chunk is read by one model. An answer that is no summary is asked for once more, with what was wrong;
+    With a live prefix, the host's model is asked first, and what follows only if that fails. Each chunk
+    is read by one model. An answer that is no summary is asked for once more, with what was wrong;
     a prompt that turns out larger than the window is cut in half once; then the next model is asked what is
     still unread. Answers about chunks behind a gap are dropped: the next summary reads on from the gap.
 
@@ -54,7 +57,7 @@ def summary_steps(
     if not records:
         summary = replace(work.base.summary, model_through=request.cut)
         return replace(work.base, summary=summary)
-    unread: list[Run] = [records]
+    unread: list[Run] = [] if (yield from read_live(work)) else [records]
     for index in range(len(readers)):
         if unread:
             unread = yield from read_unread(work, index, unread, records[0])
@@ -115,23 +118,13 @@ def _shortened(narratives: Sequence[str], budget: int, count: Callable[[str], in
     kept: list[str] = []
     for narrative in narratives:
         text = ""
-        for sentence in _sentences(narrative):
+        for sentence in sentence_pieces(narrative):
             if count(text + sentence) > share:
                 break
             text += sentence
         if text.strip():
             kept.append(text.strip())
     return "\n\n".join(kept)
-
-
-def _sentences(text: str) -> list[str]:
-    found: list[str] = []
-    start = 0
-    for i, character in enumerate(text):
-        if character in ".!?\n。！？" and (character in "\n。！？" or text[i + 1 : i + 2].isspace()):
-            found.append(text[start : i + 1])
-            start = i + 1
-    return [*found, text[start:]] if start < len(text) else found
 
 
 def _finished(work: Work, parts: Sequence[Part], narrative: str, unread: Sequence[Run]) -> SummaryOutcome:

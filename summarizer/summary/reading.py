@@ -11,8 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
 from ..errors import SummaryModelError, SummaryRejected
+from ..events import Origin
 from ..meter import TokenCounter
 from .judgement import Given, check_narrative
+from .ledger import fit
 from .llm import ModelReply, ModelRequest
 from .prompts import Prompt, repair_messages, summary_messages
 from .record import Entry, ModelCall, Rejection, SummaryOutcome, SummaryRequest
@@ -87,6 +89,11 @@ class Question:
     request: ModelRequest
     tries: int
 
+    def once_more(self, reason_code: str, tries: int) -> Question:
+        """The question again, with what was wrong with the answer."""
+        messages = repair_messages(self.request.messages, reason_code)
+        return Question(replace(self.request, messages=messages), tries)
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:
@@ -146,14 +153,16 @@ class _Pending:
 
     def once_more(self, reason_code: str, tries: int) -> _Pending:
         """The question again, with what was wrong with the answer."""
-        messages = repair_messages(self.question.request.messages, reason_code)
-        question = Question(replace(self.question.request, messages=messages), tries)
-        return replace(self, question=question, repaired=True)
+        return replace(self, question=self.question.once_more(reason_code, tries), repaired=True)
 
 
 @dataclass(slots=True)
 class Work:
-    """The state of one summary."""
+    """The state of one summary.
+
+    `ledger` are the entries that a model is shown: those that the seed has room for, without the values that
+    rules read out of tool results. What the model does not see, it cannot amend, and stays as it is.
+    """
 
     request: SummaryRequest
     base: SummaryOutcome
@@ -164,12 +173,19 @@ class Work:
     calls: list[ModelCall] = field(default_factory=list[ModelCall])
     rejections: list[Rejection] = field(default_factory=list[Rejection])
     parts: list[Part] = field(default_factory=list[Part])
+    ledger: tuple[Entry, ...] = field(init=False)
 
-    def refused(self, reader: Reader, error: SummaryModelError | SummaryRejected) -> None:
+    def __post_init__(self) -> None:
+        fitted = fit(self.base.summary.entries, self.request.seed_budget, self.request.counter)
+        self.ledger = tuple(entry for entry in fitted.entries if not _is_reading(entry))
+
+    def refused(
+        self, reader: Reader, error: SummaryModelError | SummaryRejected, *, live: bool = False
+    ) -> None:
         code = error.reason_code if isinstance(error, SummaryRejected) else _reason_code_of(error)
-        self.rejections.append(Rejection(reader.name, code, str(error)))
+        self.rejections.append(Rejection(f"live:{reader.name}" if live else reader.name, code, str(error)))
 
-    def booked(self, reader: Reader, answer: Answer) -> ModelReply:
+    def booked(self, reader: Reader, answer: Answer, *, live: bool = False) -> ModelReply:
         """The reply, its usage booked.
 
         Raises:
@@ -178,8 +194,12 @@ class Work:
         if answer.reply is None:
             raise answer.error or SummaryModelError(f"summary model {reader.name!r} gave no answer")
         reply = answer.reply
-        self.calls.append(ModelCall(reader.name, reply.usage, reply.cost_usd, answer.duration_s))
+        self.calls.append(ModelCall(reader.name, reply.usage, reply.cost_usd, answer.duration_s, live))
         return reply
+
+
+def _is_reading(entry: Entry) -> bool:
+    return entry.writer == "rules" and entry.origin is Origin.TOOL
 
 
 def _reason_code_of(error: SummaryModelError) -> str:
@@ -313,14 +333,9 @@ def words_for(budget: int, chunks: int) -> int:
 def _layout(work: Work, reader: Reader) -> _Layout | None:
     """Divide a model's window; `None` if nothing is left for the transcript.
 
-    A ledger that would take more than a quarter of the window is shown from its newest entries: what
-    the model does not see, it cannot amend, and stays as it is.
+    A ledger that would take more than a quarter of the window is shown from its newest entries.
     """
-    entries = (
-        _newest(work.base.summary.entries, reader.window // 4, reader.count)
-        if reader.prompt.operations
-        else ()
-    )
+    entries = _newest(work.ledger, reader.window // 4, reader.count) if reader.prompt.operations else ()
     previous = work.request.previous
     # A narrative that is not shown is joined with the new one afterwards.
     narrative = previous.narrative if previous is not None and reader.prompt.operations else ""

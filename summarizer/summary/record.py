@@ -23,6 +23,7 @@ __all__ = [
     "Entry",
     "EntryKind",
     "EntryStatus",
+    "LivePrefix",
     "ModelCall",
     "Rejection",
     "Summarizer",
@@ -177,6 +178,25 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True)
+class LivePrefix:
+    """The request that the host would send now, most of which its provider has cached.
+
+    Attributes:
+        messages: To the byte as the host sends them; they show all events of the session whole.
+        tools: The tool schemas that go with them.
+        model: Whom the host sends them to.
+        tokens: What the model will count, estimated; see `Context.tokens`.
+        tail: Events behind the cut: shown in the messages, and not to be summarized.
+    """
+
+    messages: tuple[Mapping[str, Any], ...]
+    tools: tuple[Mapping[str, Any], ...]
+    model: str
+    tokens: int
+    tail: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class SummaryRequest:
     """What a summarizer is given.
 
@@ -191,6 +211,8 @@ class SummaryRequest:
         system_prompt: The conversation's system prompt; its sentences are not repeated in the seed.
         running_user: If the cut falls inside a running turn: that turn's user message (its
             event), which crosses verbatim in the seed.
+        live: Asks the host's model first, by a request that extends this one; `None`: the fenced
+            transcript alone.
         seed_budget: Most raw tokens the rendered seed may take, overhead of its message not included.
         counter: The conversation's counter.
     """
@@ -205,6 +227,7 @@ class SummaryRequest:
     previous: Summary | None = None
     system_prompt: str | None = None
     running_user: Event | None = None
+    live: LivePrefix | None = None
 
 
 class Summarizer(Protocol):
@@ -224,12 +247,14 @@ class ModelCall:
         usage: What the provider reported; `None` if nothing.
         cost_usd: By the price table; `None` if unknown.
         duration_s: Seconds.
+        live: Whether it extended the host's own request.
     """
 
     model: str
     usage: Usage | None
     cost_usd: Decimal | None
     duration_s: float
+    live: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +262,7 @@ class Rejection:
     """One step of the ladder that failed.
 
     Attributes:
-        step: The model's name, or `custom`.
+        step: The model's name, `live:` and the name where the host's request was extended, or `custom`.
         reason_code: Dotted, few fixed values: `model.unavailable`, `model.timeout`, `model.refused`,
             `summary.empty`, `summary.chat_reply`, `summary.echo`, `summary.too_long`, ...
         detail: For operators; no content of messages.

@@ -7,11 +7,16 @@ by the name in front of it (`password=`, `api_key:`). It never promises to find 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
+from itertools import accumulate, pairwise
 from typing import Final
 
-__all__ = ["REDACTED", "is_secret_name", "redact"]
+__all__ = ["REDACTED", "is_secret_name", "redact", "redact_pieces"]
 
 REDACTED: Final = "[redacted]"
+_FILL: Final = "\ue000"
+"""Stands for each character of a secret while its text is in pieces; of private use, and no word or sign."""
+_FILLED: Final = re.compile(f"{_FILL}+")
 
 _NAMES: Final = (
     r"(?:pass(?:word|wd|phrase|code)|passwort|contraseña|mot de passe|密码|パスワード|secret(?:[ _-]?key)?"
@@ -65,16 +70,34 @@ def redact(text: str) -> str:
 
     Redacting twice changes nothing more. A shape is only searched for where its fixed part occurs.
     """
+    return _blacked(text, lambda _: REDACTED)
+
+
+def redact_pieces(pieces: Sequence[str]) -> list[str]:
+    """The consecutive pieces of one text, redacted as the whole is: half a secret looks like none."""
+    whole = "".join(pieces)
+    filled = _blacked(whole, lambda secret: _FILL * len(secret))
+    if filled == whole:
+        return list(pieces)
+    ends = list(accumulate(map(len, pieces)))
+    return [_FILLED.sub(REDACTED, filled[start:end]) for start, end in pairwise([0, *ends])]
+
+
+def _blacked(text: str, black: Callable[[str], str]) -> str:
     for marker, shape in _SHAPES:
         if marker in text:
-            text = shape.sub(REDACTED, text)
+            text = shape.sub(lambda found: black(found[0]), text)
+
+    def behind(found: re.Match[str]) -> str:
+        return found[1] + black(found[0][len(found[1]) :])
+
     if "://" in text:
-        text = _USERINFO.sub(rf"\g<1>{REDACTED}", text)
+        text = _USERINFO.sub(behind, text)
     folded = text.lower()
     if "bearer" in folded or "basic" in folded:
-        text = _BEARER.sub(rf"\g<1>{REDACTED}", text)
+        text = _BEARER.sub(behind, text)
     if any(stem in folded for stem in _STEMS):
-        text = _NAMED.sub(rf"\g<name>{REDACTED}", text)
+        text = _NAMED.sub(behind, text)
     return text
 
 

@@ -41,19 +41,22 @@ def parse_reply(text: str, finish_reason: str | None = None) -> ParsedReply:
     ends early is completed only if the provider did not cut it off.
 
     Raises:
-        SummaryRejected: `summary.refusal` (filtered by the provider), `summary.empty`,
-            `summary.too_long` (cut off at the limit), `summary.error_text`, `summary.unparsable`.
+        SummaryRejected: `summary.refusal` (filtered by the provider), `summary.empty`, `summary.tool_call` (a
+            call and no notes), `summary.too_long` (cut off at the limit), `summary.error_text`,
+            `summary.unparsable`.
     """
     if finish_reason in _FILTERED:
         raise SummaryRejected("summary.refusal", f"the provider ended the answer: {finish_reason}")
     body = strip_reasoning(text).strip()
     if finish_reason in _CUT_SHORT:
         raise SummaryRejected("summary.too_long", f"cut off at the token limit after {len(text)} characters")
-    if not body:
+    if not body and finish_reason != "tool_calls":
         raise SummaryRejected("summary.empty", "no text besides reasoning" if text.strip() else "no text")
     found = _find_object(body)
     if found is not None:
         return _from_object(found)
+    if finish_reason == "tool_calls":
+        raise SummaryRejected("summary.tool_call", f"a tool call after {len(body)} characters of talk")
     if body[0] in "{[" or "```json" in body:
         raise SummaryRejected("summary.unparsable", f"broken JSON of {len(body)} characters")
     return ParsedReply(_without_preface(body))

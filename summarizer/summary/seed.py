@@ -18,6 +18,7 @@ from .ledger import Fitter, fit
 from .record import Entry, EntryKind, EntryStatus, Summary
 from .redact import redact
 from .speech import sentences
+from .statements import is_sentence
 
 if TYPE_CHECKING:
     from ..meter import TokenCounter
@@ -208,11 +209,14 @@ def _plain(entries: Iterable[Entry]) -> Iterator[str]:
 
 
 def _facts(entries: Iterable[Entry]) -> Iterator[str]:
-    """One line per entity that has attributes; ids and values that stand alone share a line per label."""
+    """One line per sentence and per entity that has attributes; values that stand alone share a line."""
     tails: dict[str, dict[str, list[str]]] = {}
     alone: dict[str, list[str]] = {}
     for entry in entries:
         entity, text = fact_entity(entry), _safe_line(entry.text)
+        if is_sentence(entry):
+            yield f"- {text}"
+            continue
         if entity and entry.text != entity:
             label, _, value = text[len(_safe_line(entity)) + 1 :].partition("=")
             tails.setdefault(entity, {}).setdefault(label, []).append(value)

@@ -13,7 +13,18 @@ from typing import Final
 
 from .drafts import one_line
 
-__all__ = ["asks", "binds", "decides", "is_machine_made", "promises", "rules_in", "sentences"]
+__all__ = [
+    "asks",
+    "binds",
+    "decides",
+    "is_machine_made",
+    "is_standing",
+    "promises",
+    "rules_in",
+    "sentences",
+    "tells",
+    "without_opener",
+]
 
 _MAX_SENTENCE: Final = 400
 _SENTENCE_END: Final = re.compile(r"[.!?]{1,20}[\"'”’)\]*_`]{0,4}(?=\s|$)|[。！？]{1,20}[」』”’)]{0,2}")
@@ -53,7 +64,8 @@ _BINDING: Final = re.compile(
     r"|(?:^|[,;:(—–-]\s*|\b(?:please|and|but|so|or|then|also|just|yet)\s+|you\s+)(?:do\s+not|don['’]t"
     r"|can(?:no|['’])t)\s+(?!you\b|we\b|i\b|worry|know|mind\b|have (?:it|the|my|any)|remember|think"
     r"|see\b|believe|recall|understand)\w"
-    r"|^\W*use\s+\w|^\W*(?:no|not|only|nothing|keep|leave)\s+\w+(?:\W+\w+){0,12}\W*(?:please|only"
+    r"|(?:^|[,;:]\s*)\W*only\s+[a-z]|^\W*use\s+\w"
+    r"|^\W*(?:no|not|only|nothing|keep|leave)\s+\w+(?:\W+\w+){0,12}\W*(?:please|only"
     r"|either|anywhere|ever|!)\W*$"
     # German
     r"|\b(?:muss|müssen|musst|müsst|darf(?:st)? (?:nicht|nur|kein\w*|auf keinen)|dürfen (?:nicht|nur"
@@ -83,8 +95,8 @@ _BINDING: Final = re.compile(
     r"|不超过|不超過|预算|預算|截止|过敏|過敏|绝不|絕不|永远|永遠|我喜欢|偏好|避免"
     r"|必ず|しないで|ないでください|てはいけない|てはならない|のみ|だけ(?:に|で|を|使)|決して|絶対|今後|常に|アレルギー|予算|期限|以内|以下に|覚えて|避けて"
     r"|반드시|하지 ?마|절대|항상|만 사용|앞으로|기억해|예산|마감|알레르기|금지|피해 ?주",
-    re.IGNORECASE,
 )  # fmt: skip
+"""Of a sentence in lower case: tried at each word, this is nearly three times as fast as with IGNORECASE."""
 _BINDING_QUESTION: Final = re.compile(
     r"\b(?:make sure|ensure|only|never|always|must|without|no more than|at most|avoid|do not|don['’]t"
     r"|from now on|remember)\b"
@@ -96,6 +108,43 @@ _STATEMENT_OF_LACK: Final = re.compile(
     r"|wondered|received|got)|thank|thanks)\b",
     re.IGNORECASE,
 )
+_REPORT: Final = re.compile(
+    r"^\W*(?:(?:i|we)(?:['’]ve| have| had)(?: already| just| also)? (?!agreed|decided|promised)"
+    r"\w+(?:ed|en|wn|ne)"
+    r"|should (?:you|i|we|they|he|she|it|there|the|a|an|any\w*))\b",
+    re.IGNORECASE,
+)
+"""What was done, and `should you need`, which is a condition: neither binds."""
+_WISH: Final = re.compile(
+    r"\b(?:i (?:do not |don['’]t )?(?:want|need|would like)|i['’]d like|i['’]ll|let['’]s|can you|could you"
+    r"|please (?:confirm|let me know|proceed|go ahead|check|provide|share|tell)"
+    r"|ich (?:möchte|will|brauche)|je (?:veux|voudrais)|quiero|quisiera)\b",
+    re.IGNORECASE,
+)
+_LASTING: Final = re.compile(
+    r"\b(?:never|always|must|at all times|under no circumstances|from now on|every time|whenever|allerg\w+"
+    r"|(?:no|not) (?:more|less|later|earlier|fewer|longer) than|at (?:most|least)|only|budget|deadline"
+    r"|niemals?|immer|nur|höchstens|mindestens|jamais|toujours|nunca|siempre)\b",
+    re.IGNORECASE,
+)
+_NOT_TOLD: Final = re.compile(
+    r"\W*(?:(?:it|that|this|these|those|they|there|here|he|she|such|not|yes|no|nope|yeah|yep|ok|okay|sure"
+    r"|right|fine|great|good|nice|cool|perfect|thanks?|cheers|sorry|please|hi|hello|hey|alright|understood"
+    r"|got|of course"
+    r"|what|who|whom|whose|when|where|why|how|which|is|are|was|were|do|does|did|has|have|can|could|would|will"
+    r"|should|shall|may|might|tell|give|show|explain|write|make|find|help|let|list|describe|compare|check|look"
+    r"|send|go|try|run|fix|add|remove|change|update|create|open|close|search|summarize|translate|continue)\b"
+    r"|(?:i(?:['’]d| would) like|i (?:want|need|think|guess|hope|see|mean|was wondering|am wondering)"
+    r"|i['’]m (?:looking|sorry|wondering|trying|not sure|sure|afraid|glad|happy))\b)",
+    re.IGNORECASE,
+)
+"""Heads of sentences that ask, answer, greet, or speak of something named elsewhere: nothing for a ledger."""
+_OPENER: Final = re.compile(
+    r"^\W*(?:(?:by the way|before i forget|also|so|well|oh|and|but|anyway|one (?:more )?thing"
+    r"|just so you know|fyi|for (?:your|the) (?:information|record)|actually|btw)[,:](?: and)?|oh and)\s+",
+    re.IGNORECASE,
+)
+"""With its comma: without, `so` and `but` may belong to what follows (`so long as`, `but for`)."""
 _DECISION: Final = re.compile(
     r"\b(?:i['’]?ll (?:go with|take|choose|pick|keep|use|pay|do)|let['’]?s (?:go|use|do|keep|make"
     r"|stick|take|book|try)|go (?:with|ahead)|i (?:choose|chose|decided|agree|confirm|approve|accept"
@@ -205,9 +254,35 @@ def _spoken_lines(text: str) -> Iterator[str]:
 
 def binds(sentence: str) -> bool:
     """Whether a sentence binds what is done later: a rule, a limit, a preference, an allergy."""
-    if not _BINDING.search(sentence) or _STATEMENT_OF_LACK.search(sentence):
+    if not _BINDING.search(sentence.lower()) or _STATEMENT_OF_LACK.search(sentence):
+        return False
+    if _REPORT.match(without_opener(sentence)) and not _BINDING_QUESTION.search(sentence):
         return False
     return not sentence.endswith(("?", "？")) or _BINDING_QUESTION.search(sentence) is not None
+
+
+def is_standing(sentence: str) -> bool:
+    """Whether a binding sentence is a rule for all that follows, and no wish about what is being done now.
+
+    `Never write to main` and `I want to pay no more than 300 euros` are; `I don't want insurance` is not.
+    Where room is short, the ledger keeps rules before wishes.
+    """
+    return _WISH.search(sentence) is None or _LASTING.search(sentence) is not None
+
+
+def without_opener(sentence: str) -> str:
+    """The sentence without words that only join it to the talk, such as `By the way, `."""
+    return _OPENER.sub("", sentence)
+
+
+def tells(sentence: str) -> bool:
+    """Whether a user's sentence states something that a reader understands without its neighbours.
+
+    It has 3 to 40 words, is no question, request, greeting or thanks, and does not begin with a pronoun.
+    """
+    bare = without_opener(sentence)
+    asked = sentence.endswith(("?", "？")) or _NOT_TOLD.match(bare) is not None
+    return not asked and 3 <= bare.count(" ") + 1 <= 40
 
 
 def decides(sentence: str, *, by_user: bool) -> bool:

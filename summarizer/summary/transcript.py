@@ -15,7 +15,7 @@ from ..events import Event
 from ..messages import Message
 from .redact import redact
 
-__all__ = ["FRAME", "Chunk", "Record", "chunk_records", "dump_line", "records_of"]
+__all__ = ["FRAME", "Chunk", "Record", "chunk_records", "dump_line", "dump_text", "records_of"]
 
 FRAME: Final = "<<<"
 """Begins each line that frames a block of the prompt."""
@@ -81,7 +81,16 @@ class Chunk:
 
 def dump_line(value: Mapping[str, Any]) -> str:
     """One line of JSON in which no frame line can begin or stand."""
-    return json.dumps(value, ensure_ascii=False).replace(FRAME, "\\u003c" * len(FRAME))
+    return _framed(json.dumps(value, ensure_ascii=False))
+
+
+def dump_text(text: str) -> str:
+    """A text as JSON in one line, in which no frame line can begin or stand."""
+    return _framed(json.dumps(text, ensure_ascii=False))
+
+
+def _framed(line: str) -> str:
+    return line.replace(FRAME, "\\u003c" * len(FRAME))
 
 
 def records_of(events: Iterable[Event]) -> tuple[Record, ...]:

@@ -19,6 +19,7 @@ __all__ = [
     "is_identifier",
     "json_facts",
     "parse_json",
+    "says_values",
     "specificity",
     "text_facts",
     "words_of",
@@ -49,7 +50,9 @@ _VALUE: Final = re.compile(
     r"|(?<![\w./~<-])/[\w.@+-]{2,100}"
     rf"|(?<![\w./~<-])[\w-]{{1,80}}\.(?:{_EXTENSIONS})\b)"
     r"|(?P<phone>(?<![\w.-])\+?\(?\d{2,4}\)?[ -]\d{2,4}(?:[ -]?\d{2,4}){1,3}(?![\w-]))"
-    r"|(?P<code>(?<![\w#-])#?(?=[A-Za-z_#-]{0,40}\d)[A-Za-z0-9_]{2,64}(?:[.:-][A-Za-z0-9_]{1,64}){0,6}"
+    r"|(?P<code>(?<![\w#-])(?<!\d[.:])#?(?=[A-Za-z_#-]{0,40}\d)(?:[A-Za-z0-9_]{2,64}|\d(?=\.\d+\.\d)"
+    r"|[A-Z](?=-\d\d))"
+    r"(?:[.:-][A-Za-z0-9_]{1,64}){0,6}"
     r"|(?<!\w)[A-Z]{5,10}(?!\w)"
     r"|(?<!\w)#\d{1,12}\b|(?<=\()[A-Z]{2,4}(?=\)))",
     re.ASCII,
@@ -256,6 +259,12 @@ def text_facts(text: str, *, labelled_lines: bool, command: bool = False) -> Ite
         label = label or kind
         if not is_secret_name(label):
             yield Found("", label, value)
+
+
+def says_values(sentence: str) -> bool:
+    """Whether values with their labels are most of a sentence, so that it says nothing beside them."""
+    found = [each for each in text_facts(sentence, labelled_lines=True) if each.value.count(" ") < 3]
+    return sum(len(each.label) + len(each.value) for each in found) > len(sentence) / 2
 
 
 def _label_before(before: str) -> str:

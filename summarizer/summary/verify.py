@@ -126,8 +126,12 @@ class SourceIndex:
         return not flat or flat in self._text
 
     def has_date(self, match: re.Match[str]) -> bool:
-        """Whether a source names the day, in any of the readings that its writing allows."""
-        return any(date in self._dates for date in _dates_of(match))
+        """Whether a source names the day, in any of the readings that its writing allows.
+
+        What only looks like a date (the version 16.19.23) is a token as any.
+        """
+        dates = _dates_of(match)
+        return any(date in self._dates for date in dates) if dates else self.has_token(match[0])
 
     def has_time(self, match: re.Match[str]) -> bool:
         """Whether a source names the time of day, to the minute."""

@@ -87,11 +87,13 @@ class RequestLog:
 def read_log(path: str | Path) -> list[dict[str, Any]]:
     """The requests in a log file, in order of writing; none if there is no file yet.
 
+    A line whose end is not written yet is left to the next reading.
+
     Returns:
         Mappings of `pid` (the server's), `number`, `method`, `path`, `protocol`, `model` and `body`.
     """
     try:
-        lines = Path(path).read_bytes().splitlines()
+        lines = Path(path).read_bytes().split(b"\n")[:-1]
     except FileNotFoundError:
         return []
     return [json.loads(line) for line in lines]

@@ -10,7 +10,15 @@ from guards.endings import error_text
 
 from ..messages import jsonable, result_text
 
-__all__ = ["ERROR_CHARS", "content_of", "error_said", "storable", "tool_data"]
+__all__ = [
+    "ERROR_CHARS",
+    "compact",
+    "content_of",
+    "error_said",
+    "lighten_snapshot",
+    "storable",
+    "tool_data",
+]
 
 ERROR_CHARS: Final = 2_000
 """Most characters of an error's text; longer ones are cut."""
@@ -20,6 +28,10 @@ _SAID: Final = {
     Outcome.UNKNOWN: "no end was seen; it may have taken effect",
     Outcome.TIMEOUT: "timeout; it may have taken effect",
 }
+
+
+compact: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+"""JSON text without blanks."""
 
 
 def error_said(error: BaseException | str | None, outcome: Outcome | None) -> str | None:
@@ -55,3 +67,20 @@ def storable(data: dict[str, Any]) -> dict[str, Any]:
     except UnicodeEncodeError:
         return jsonable(data)
     return data
+
+
+def lighten_snapshot(guard: dict[str, Any], limit: int) -> None:
+    """Let go of what makes a guard's snapshot too large: replays, then values, the longest unused first.
+
+    Args:
+        guard: The snapshot; changed in place.
+        limit: Characters that it may have.
+    """
+    over = len(compact(guard)) - limit
+    if over > 0:
+        over -= len(compact(guard["cache"]["entries"]))
+        guard["cache"] |= {"entries": []}
+    for row in guard["bindings"]["bindings"]:
+        if over > 0 and row["gone"] is None:
+            over -= len(compact(row["json"]))
+            row |= {"gone": "evicted", "json": None}

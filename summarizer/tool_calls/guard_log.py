@@ -8,15 +8,13 @@ itself is in its guard already, so its own records are passed over when they com
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
 from guards import (
-    Binding,
     CallRecord,
-    GuardError,
     GuardLimitError,
     Outcome,
     PendingCall,
@@ -27,10 +25,13 @@ from guards import (
 )
 from guards.facts import (
     Announced,
+    Asked,
     Began,
+    Decided,
     Fact,
     Finished,
     Prompted,
+    Refused,
     Said,
     Segmented,
     fact_from_dict,
@@ -40,7 +41,8 @@ from guards.facts import (
 from ..config import MAX_EVENT_BYTES
 from ..events import Event, EventKind
 from ..messages import Message, ToolCall
-from .answers import ERROR_CHARS
+from .answers import ERROR_CHARS, compact, lighten_snapshot
+from .session_guard import SessionGuard
 
 __all__ = ["GuardLog"]
 
@@ -58,45 +60,6 @@ _PROMPT: Final = 2000
 """Characters of the newest prompt that a snapshot carries, for the goal of a call's trace."""
 
 
-class _SessionGuard(ToolGuard):
-    """A guard whose numbers the log assigns: what the log did not number needs a leased one."""
-
-    def announce(self, call_ids: Sequence[str], *, first: int | None = None) -> tuple[str, ...]:  # noqa: ARG002
-        raise GuardError("the log numbers this guard's calls; record the assistant message that lists them")
-
-    def before_call(
-        self,
-        name: str,
-        arguments: Mapping[str, Any] | str | bytes | None = None,
-        call_id: str | None = None,
-        *,
-        idempotency_key: str | None = None,
-    ) -> Verdict:
-        self._check_number(name, call_id)
-        return super().before_call(name, arguments, call_id, idempotency_key=idempotency_key)
-
-    def record(self, name: str, arguments: Mapping[str, Any] | str | None, **ended: Any) -> Binding | None:
-        self._check_number(name, ended.get("call_id"))
-        return super().record(name, arguments, **ended)
-
-    def _check_number(self, name: str, call_id: str | None) -> None:
-        numbered = call_id in self._state.numbers or call_id in self._state.open
-        if not numbered and not self.bindings.leased:
-            raise GuardError(
-                f"no number is kept for a call of {name!r}; use await sm.tools.before_call or run, "
-                "or await sm.tool_used for one that ran"
-            )
-
-    def bind_value(
-        self, name: str, arguments: Mapping[str, Any], value: Any, *, aliases: Sequence[str] = ()
-    ) -> Binding:
-        if not self.bindings.leased:
-            raise GuardError(
-                f"no number is leased for the value of {name!r}; await sm.tools.open(bindings=True) first"
-            )
-        return super().bind_value(name, arguments, value, aliases=aliases)
-
-
 class GuardLog:
     """One guard, and how far it has read the log.
 
@@ -111,12 +74,12 @@ class GuardLog:
         seq: Last seq that was folded.
         number: The number of the next call that is announced.
         prompt: What the user said last, `None` if unknown.
-        beaten: Calls begun here that another worker had begun before, as the log says. They must not run
-            here.
+        beaten: Calls begun or decided here that another worker had begun or decided before, as the log says.
+            What was said of them here does not hold.
     """
 
     def __init__(self, worker: str, tools: Iterable[ToolSpec], settings: Mapping[str, Any]) -> None:
-        self.guard = _SessionGuard(tools, on_fact=self._made, **settings)
+        self.guard = SessionGuard(tools, on_fact=self._made, **settings)
         self.worker = worker
         self.seq = 0
         self.number = 1
@@ -227,11 +190,17 @@ class GuardLog:
         own = self._own.pop(event.event_id, None) is not None
         known = own or event.event_id in self._held
         self._held.discard(event.event_id)
+        late = set[str]()
         for row in event.data.get("facts", ()):
             fact = fact_from_dict(self._whole(row))
+            if isinstance(fact, Decided) and self._is_late(event, fact, row.get("seen", event.seq), own=own):
+                late.add(fact.call_id)
+            if _call_of(fact) in late:
+                continue
             if isinstance(fact, Began):
                 self._beginning(event, fact, int(row["seen"]), own=own, known=known)
             elif not known:
+                self._take_back(fact)
                 self._apply(fact)
         if lease := int(event.data.get("lease", 0)):
             first, self.number = self.number, self.number + lease
@@ -257,6 +226,27 @@ class GuardLog:
         _let_go(self._begun)
         if not known:
             self._apply(replace(fact, call=self._as_seen_here(call)))
+
+    def _is_late(self, event: Event, fact: Decided, seen: int, *, own: bool) -> bool:
+        """Whether the log holds another decision on the call that this one's worker had not seen."""
+        approved, rejected = f"approved:{fact.call_id}", f"rejected:{fact.call_id}"
+        if any(self._begun.get(claim, 0) > seen for claim in (approved, rejected)):
+            if own:
+                self.beaten.add(fact.call_id)
+            return True
+        for claim in (approved, rejected):
+            self._begun.pop(claim, None)
+        self._begun[approved if fact.approved else rejected] = event.seq
+        _let_go(self._begun)
+        return False
+
+    def _take_back(self, fact: Fact) -> None:
+        """A call that was approved here waits again, for the rejection that the log holds before that."""
+        if isinstance(fact, Decided) and not fact.approved:
+            for call in self.guard.open_calls:
+                if call.call_id == fact.call_id:
+                    self.guard.after_call(call.call_id, outcome=Outcome.REFUSED)
+                    self._apply(Asked(call, "permission.confirm"))
 
     def _apply(self, fact: Fact) -> None:
         """Another worker's fact; one that came too late there (a call decided twice) changes nothing."""
@@ -326,14 +316,17 @@ class GuardLog:
         """Whether a snapshot should go with the next write."""
         return self._since_snapshot >= self._snapshot_every
 
-    def snapshot(self) -> dict[str, Any] | None:
+    def snapshot(self, *, lighten: bool = False) -> dict[str, Any] | None:
         """The data of a `guard.snapshot` event that is written behind what `wrote` was told of.
 
         `None` if it would be too large for one event. Leased numbers are left out: they are this worker's.
+        `lighten` lets go of as many values and results for replay as make it too large.
         """
         guard = self.guard.snapshot()
         guard["bindings"] |= {"leases": []}
-        size = len(_compact(guard))
+        if lighten:
+            lighten_snapshot(guard, _SNAPSHOT_BYTES)
+        size = len(compact(guard))
         self._since_snapshot = 0
         self._snapshot_every = max(SNAPSHOT_EVERY, size // _BYTES_PER_EVENT)
         if size > _SNAPSHOT_BYTES:
@@ -370,6 +363,19 @@ def _written(fact: Fact) -> frozenset[str]:
     return frozenset({fact.call.fingerprint})
 
 
+def _call_of(fact: Fact) -> str | None:
+    """The call that a decision is about, or what follows from one."""
+    match fact:
+        case Decided():
+            return fact.call_id
+        case Began():
+            return fact.call.call_id
+        case Refused():
+            return fact.record.call_id
+        case _:
+            return None
+
+
 def _let_go(kept: dict[str, Any]) -> None:
     while len(kept) > _CALLS_KEPT:
         del kept[next(iter(kept))]
@@ -379,18 +385,15 @@ def _row(fact: Fact, seen: int, content: tuple[str, str] | None) -> dict[str, An
     row = fact_to_dict(fact)
     if isinstance(fact, Finished) and fact.record.error is not None:
         row["record"]["error"] = fact.record.error[:ERROR_CHARS]
-    if isinstance(fact, Began):
+    if isinstance(fact, Began | Decided):
         row["seen"] = seen
     if content is None or not isinstance(fact, Finished) or fact.record.call_id != content[0]:
         return row
     result, text = fact.record.result, content[1]
     form = "text" if result == text and isinstance(result, str) else None
-    if form is None and not isinstance(result, str) and _compact(result) == text:
+    if form is None and not isinstance(result, str) and compact(result) == text:
         form = "json"
     if form is not None:
         row["record"].pop("result", None)
         row["result_in_message"] = form
     return row
-
-
-_compact: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode

@@ -9,13 +9,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
-from guards import Action, ToolGuard, Verdict
+from guards import Action, GuardError, ToolGuard, Verdict
 from guards.calls import PendingCall
 
 from ..access import Access
 from ..conversation import Conversation
 from ..errors import SessionNotFound
 from ..events import Event, EventKind
+from ..gauge import counter_of
 from ..messages import Message, ToolCall
 from ..recording import Recorder
 from .answers import storable, tool_data
@@ -176,8 +177,7 @@ class SessionLog:
             self.guard_log.begin_from(snapshots[-1])
 
     async def _read(self, after: int, until: int) -> Sequence[Event]:
-        store, owner, root = self._access.store, self._access.owner, self._access.root
-        return await store.read(owner, root, after_seq=after, until_seq=until)
+        return await self._access.read(after, until)
 
     async def append(
         self,
@@ -210,6 +210,26 @@ class SessionLog:
 
         async with self._traces.remembering(guard_log.take_finished(), guard_log.prompt):
             await self._record(build)
+
+    async def write_snapshot(self) -> bool:
+        """Write down the guard as the log has it, so that the events that led to it may be removed.
+
+        Values too large for one event are let go of, those not used for longest first.
+
+        Returns:
+            `False` if the guard cannot be read, or does not fit all the same; then nothing is written.
+        """
+        conversation = await self._access.current()
+        try:
+            await self._fold(conversation)
+        except GuardError:
+            return False
+        snapshot = self.guard_log.snapshot(lighten=True)
+        if snapshot is None:
+            return False
+        recorder = Recorder(counter_of(conversation), None, clock=self._access.clock)
+        await self._access.note(conversation, recorder.record(EventKind.GUARD_SNAPSHOT, storable(snapshot)))
+        return True
 
     def remembering(self, used: UsedCall) -> AbstractAsyncContextManager[None]:
         """Remember a call that ran outside the guard, which may not have read the log, behind the block.

@@ -63,7 +63,7 @@ class SessionTools:
         self._settings: dict[str, Any] = {}
         self._verdicts: dict[str, Verdict] = {}
         self._traces = Traces(access)
-        self._log = self._fresh()
+        self._log = self.fresh_log()
 
     @property
     def guard(self) -> ToolGuard:
@@ -105,7 +105,7 @@ class SessionTools:
         self._settings |= settings
         if memory is not ...:
             self._traces = Traces(self._access, memory)
-        self._log = self._fresh()
+        self._log = self.fresh_log()
 
     async def open(self, *, bindings: bool = False) -> ToolGuard:
         """Bring guard and log up to date with each other: one round trip.
@@ -281,7 +281,7 @@ class SessionTools:
         The approval is durable when this returns, and good for one run. See `ToolGuard.approve`.
 
         Raises:
-            UnknownCallError: No such call waits; another worker may have approved it just before.
+            UnknownCallError: No such call waits; it may have been decided elsewhere just before.
             StoreError: The store failed; the tool must not run. Make the call again, to be asked for anew.
         """
         await self._log.catch_up()
@@ -293,13 +293,23 @@ class SessionTools:
             await self._log.append(None)
             beaten = await self._log.is_beaten(call_id)
         if beaten:
+            self._verdicts.pop(call_id, None)
             raise UnknownCallError(call_id)
         return verdict
 
     async def reject(self, call_id: str, reason: str = "") -> Verdict:
-        """Refuse a waiting call; the model reads so as its result. See `ToolGuard.reject`."""
+        """Refuse a waiting call; the model reads so as its result. See `ToolGuard.reject`.
+
+        Raises:
+            UnknownCallError: No such call waits; it may have been decided elsewhere just before.
+        """
         await self._log.catch_up()
-        return await self._closed(self.guard.reject(call_id, reason))
+        verdict = self.guard.reject(call_id, reason)
+        with suppress(StoreError):  # Then the answer goes with it.
+            await self._log.append(None)
+        if await self._log.is_beaten(call_id):
+            raise UnknownCallError(call_id)
+        return await self._closed(verdict)
 
     # What earlier calls taught
 
@@ -315,8 +325,6 @@ class SessionTools:
             TraceStoreError: The traces could not be read.
         """
         return await self._traces.hints(tool, goal, max_tokens)
-
-    # Deciding
 
     async def _decide(
         self, name: str, raw: Mapping[str, Any], call_id: str, idempotency_key: str | None
@@ -371,7 +379,8 @@ class SessionTools:
         with suppress(StoreError, UnknownCallError):  # Its end goes with the next write.
             await self.after_call(call_id, outcome=Outcome.CANCELLED)
 
-    def _fresh(self) -> SessionLog:
+    def fresh_log(self) -> SessionLog:
+        """A guard of its own that has not read the log yet."""
         guard_log = GuardLog(uuid4().hex, self._specs.values(), self._settings)
         return SessionLog(self._access, self._write, guard_log, self._traces)
 
@@ -385,16 +394,6 @@ class SessionTools:
         """Take in what the manager has written since, if the guard is in use. No I/O."""
         self._log.fold(conversation)
 
-    def used(
-        self,
-        tool_name: str,
-        arguments: object,
-        result: object,
-        error: BaseException | str | None,
-        key: str | None,
-    ) -> AbstractAsyncContextManager[None]:
-        """Remember a call that ran outside the guard, once the block has recorded it.
-
-        `key` is the call's id, or makes it count once. The guard itself learns of it from the log.
-        """
-        return self._log.remembering(UsedCall(tool_name, arguments, result, error, key))
+    def used(self, call: UsedCall) -> AbstractAsyncContextManager[None]:
+        """Remember a call that ran outside the guard, once the block has recorded it."""
+        return self._log.remembering(call)

@@ -51,6 +51,12 @@ async def session_erased(_: Path) -> None:
     await manager.user_says("Are you there?")
 
 
+async def cannot_fork(_: Path) -> None:
+    manager = SessionManager("c", store=MemoryStore())
+    await manager.user_says("Hello?")
+    await manager.fork(at=2)
+
+
 async def token_limit_exceeded(_: Path) -> None:
     manager = SessionManager("c", store=MemoryStore())
     await manager.user_says("word " * 500)
@@ -188,6 +194,7 @@ SCENARIOS: dict[type[Exception], Callable[[Path], Awaitable[None]]] = {
     errors.SessionNotFound: session_not_found,
     errors.SessionExists: session_exists,
     errors.SessionErased: session_erased,
+    errors.CannotFork: cannot_fork,
     errors.TokenLimitExceeded: token_limit_exceeded,
     errors.InvalidMessage: invalid_message,
     errors.OrphanToolResult: orphan_tool_result,

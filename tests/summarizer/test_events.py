@@ -94,6 +94,37 @@ SAMPLES = {
         Origin.SYSTEM,
         data={"v": 1, "guard": {"v": 1}, "number": 3, "through": 9, "with": ["x"], "calls": []},
     ),
+    "memory.fact made": Event(
+        EventKind.MEMORY,
+        "e",
+        AT,
+        Origin.SYSTEM,
+        data={
+            "v": 1,
+            "made": {
+                "text": "The gate code is 4711.",
+                "type": "claim",
+                "modality": "text",
+                "importance": 0.9,
+                "origin": "imported",
+            },
+            "mark": {"pinned": True},
+        },
+    ),
+    "memory.fact": Event(
+        EventKind.MEMORY,
+        "e",
+        AT,
+        Origin.SYSTEM,
+        data={"v": 1, "page": "e3-9", "mark": {"used": True, "level": 1}},
+    ),
+    "memory.snapshot": Event(
+        EventKind.MEMORY_SNAPSHOT,
+        "e",
+        AT,
+        Origin.SYSTEM,
+        data={"v": 1, "through": 70, "changed": 68, "marks": {"p1": {"pinned": True, "used_seq": 1}}},
+    ),
     "note": Event(EventKind.NOTE, "e", AT, Origin.USER, 1, data={"text": "Remember."}),
 }
 

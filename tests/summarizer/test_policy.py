@@ -10,6 +10,7 @@ from summarizer.errors import InvalidSetting
 from summarizer.events import Counters
 from summarizer.policy import Limits, Plan, Policy, Skip, Trigger, due, fullness, limits_of, plan
 from summarizer.stores.protocol import Head
+from summarizer.units import safe_cuts
 from tests.summarizer.histories import assistant, events_of, histories, user
 
 BY_TOKENS = (Trigger.TOKENS, Trigger.HARD_LIMIT)
@@ -81,6 +82,17 @@ def test_a_tail_too_large_to_gain_is_said():
 
     assert isinstance(planned, Skip)
     assert planned.reason_code == "no_gain"
+
+
+@given(histories(), st.integers(0, 300), st.integers(1, 5000))
+def test_a_gain_within_reach_is_taken(events, seed_tokens, threshold):
+    """Law 9: `no_gain` is said only where no safe cut would leave so little, whatever the shares are."""
+    policy, head = Policy(threshold), head_of(events, seed_tokens=seed_tokens)
+    planned = plan(head, events, policy, limits_of(policy), Trigger.TOKENS)
+    before, tails = seed_tokens + head.total_tokens, [cut.seq for cut in safe_cuts(events) if cut.seq]
+    least = min((head.total_tokens - events[seq - 1].cumulative_tokens for seq in tails), default=before)
+
+    assert not (isinstance(planned, Skip) and planned.reason_code == "no_gain") or least >= int(0.7 * before)
 
 
 def test_the_tail_begins_at_the_earliest_border_that_fits():

@@ -419,7 +419,8 @@ async def test_the_tool_answers_with_records() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", ["{", "[]", {}, {"query": " "}, {"query": "x", "limit": 0}, "7", {"query": 3}]
+    "arguments",
+    ["{", "[]", {}, {"query": " "}, {"query": "x", "limit": 0}, "7", {"query": 3}, {"query": "🦉?"}],
 )
 async def test_a_wrong_call_is_told_what_to_do(arguments) -> None:
     """The model reads what was wrong and what to pass; nothing is raised."""
@@ -638,5 +639,6 @@ async def test_what_is_no_text_or_no_whole_number_is_named(wrong) -> None:
     manager = await filled(MemoryStore(), 0)
     ((name, value),) = wrong.items()
 
-    with pytest.raises(InvalidSetting, match=re.escape(f"{name}={value!r}")):
-        await manager.recall(**{"query": "gate", **wrong})
+    for asked in (manager, await manager.fork()):
+        with pytest.raises(InvalidSetting, match=re.escape(f"{name}={value!r}")):
+            await asked.recall(**{"query": "gate", **wrong})

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from summarizer.recall import words as words_module
 from summarizer.recall.query import read_query
 from summarizer.recall.words import PASSAGE, passages, query_words, words
 
@@ -21,11 +22,43 @@ from summarizer.recall.words import PASSAGE, passages, query_words, words
         ("東京都", ["東", "京", "都", "東京", "京都"]),
         ("id東京", ["id", "東", "京", "東京"]),
         ("companies glass status", ["company", "glass", "status"]),
+        ("हिन्दी में किताब", ["हिन्दी", "में", "किताब"]),
+        ("বাংলা தமிழ் മലയാളം", ["বাংলা", "தமிழ்", "മലയാളം"]),
+        ("กุญแจ", ["กุ", "ญ", "แ", "จ", "กุญ", "ญแ", "แจ"]),
+        ("ខ្មែរ", ["ខ្មែ", "រ", "ខ្មែរ"]),
+        ("ພາສາ", ["ພ", "າ", "ສ", "າ", "ພາ", "າສ", "ສາ"]),
+        ("كَتَبَ أحمد", ["كتب", "احمد"]),
+        ("שָׁלוֹם", ["שלום"]),
+        (
+            "\u0645\u06cc\u200c\u0631\u0648\u0645",
+            ["\u0645\u064a\u0631\u0648\u0645", "\u0645\u064a", "\u0631\u0648\u0645"],
+        ),
+        ("葛\U000e0100城", ["葛", "城", "葛城"]),
+        ("कक्ष ४२, ٤٢", ["कक्ष", "42", "42"]),
+        ("soft\u00adly 1\ufe0f\u20e3 ☎️", ["softly", "1"]),
     ],
 )
 def test_words_of_a_text(text: str, found: list[str]) -> None:
     """Ids whole and in parts, names in their pieces, unspaced scripts in pairs, case and accents aside."""
     assert found == words(text)
+
+
+@pytest.mark.parametrize(
+    ("said", "sought"),
+    [("किताब", "कताब"), ("दिन", "दान"), ("কলম", "কালম"), ("กิน", "กัน"), ("ប៊ិច", "បាច"), ("மரம்", "மாரம்")],
+)
+def test_a_word_of_indic_scripts_is_not_found_by_another_of_its_letters(said: str, sought: str) -> None:
+    """Vowel signs are part of a word: one that differs in them alone is another word."""
+    assert set(words(said)).isdisjoint(query_words(sought))
+
+
+def test_long_tokens_are_not_kept() -> None:
+    """What is kept at hand is bounded in number and in length, whatever texts come."""
+    words(" ".join(f"{n}" + "東" * 500 for n in range(50)))
+    words(" ".join(f"w{n}" for n in range(words_module._KEPT + 100)))
+
+    assert len(words_module._forms_of) <= words_module._KEPT
+    assert max(map(len, words_module._forms_of)) <= words_module._KEPT_CHARS
 
 
 @given(st.text())

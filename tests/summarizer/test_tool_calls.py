@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guards import Action, Limits, Outcome, UnknownCallError, get_tool_state
+from guards import Action, Limits, Outcome, UnknownCallError, Verdict, get_tool_state
 from guards.errors import GuardError
 from summarizer import SessionManager
 from summarizer.errors import InvalidSetting, SessionErased, StoreUnavailable
@@ -420,6 +420,33 @@ async def test_two_workers_approve_at_once_and_one_may_run_it(fresh: Fresh) -> N
     )
 
     assert sorted(type(answer).__name__ for answer in answers) == ["UnknownCallError", "Verdict"]
+
+
+@pytest.mark.parametrize("first", ["approve", "reject"])
+async def test_approved_and_rejected_at_once_the_first_in_the_log_holds(fresh: Fresh, first: str) -> None:
+    """The tool runs, or the model reads that it was refused; never both, and every worker agrees."""
+    approver, rejecter = session(fresh.store), session(await fresh.second())
+    asked = await approver.tools.before_call("remove_all", {"path": "/tmp/x"})
+    await asyncio.gather(approver.tools.open(), rejecter.tools.open())
+    deciding = [approver.tools.approve(asked.call_id), rejecter.tools.reject(asked.call_id, "not that")]
+    if first == "reject":
+        deciding.reverse()
+    answers = await asyncio.gather(*deciding, return_exceptions=True)
+    verdicts = [answer for answer in answers if isinstance(answer, Verdict)]
+    tool = Tool("removed")
+    if verdicts[0].should_run:
+        await approver.tools.finish(tool, verdicts[0])
+    again = [
+        await worker.tools.before_call("remove_all", {"path": "/tmp/x"}, f"again_{i}")
+        for i, worker in enumerate((approver, rejecter, session(await fresh.second())))
+    ]
+    messages = await session(await fresh.second()).get_messages_for_llm()
+    told = next(message["content"] for message in messages if message.get("tool_call_id") == asked.call_id)
+
+    assert sorted(type(answer).__name__ for answer in answers) == ["UnknownCallError", "Verdict"]
+    assert told == ("removed" if tool.runs else verdicts[0].message)
+    assert {verdict.action for verdict in again} == {"confirm" if tool.runs else "block"}
+    assert is_valid(messages)
 
 
 @pytest.mark.parametrize("key", [None, "order-7"])

@@ -6,6 +6,8 @@ writes, never splits a call from its results, and never touches what is pinned o
 
 from .applying import Optimizer, apply_policies, build_with_policies
 from .composing import Compose, ContextPolicy, Policies
+from .horizon import Landmarks
+from .identity import Identity, identity_of, short_digest
 from .pins import Pin
 from .results import ClearToolResults, Offload
 from .selection import DropRoles, Importance
@@ -19,8 +21,10 @@ __all__ = [
     "ContextPolicy",
     "DropRoles",
     "Hybrid",
+    "Identity",
     "Importance",
     "KeepLast",
+    "Landmarks",
     "Offload",
     "Optimizer",
     "Pin",
@@ -30,5 +34,7 @@ __all__ = [
     "View",
     "apply_policies",
     "build_with_policies",
+    "identity_of",
+    "short_digest",
     "view_of",
 ]

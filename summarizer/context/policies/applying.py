@@ -14,9 +14,10 @@ from ...errors import InvalidSetting
 from ...events import Event
 from ...telemetry import log
 from ..blocks import MESSAGE_FRAME, Block
-from ..view import Context, Frame, Omission, build_context, room_for_events
+from ..view import Boundary, Context, Frame, Omission, build_context, room_for_events
+from .boundaries import boundary_of
 from .composing import Compose, Policies, Stage
-from .horizon import tails
+from .horizon import Landmarks, are_local, have_windows, tails
 from .pins import Pin
 from .results import ClearToolResults, Offload
 from .selection import DropRoles, Importance
@@ -85,12 +86,14 @@ async def build_with_policies(
     budget: int | None = None,
     ratio: float = 1.0,
     count: Callable[[str], int],
+    landmarks: Landmarks | None = None,
 ) -> Context:
     """Build a request from what the policies show of the open segment.
 
     As `build_context`; with a budget, a window over what the policies leave keeps it, and knows the pins.
     Only where pinned units and the newest turn alone exceed it, pinned units go too. What was left out
-    by policies is reported as `policy`, what was rewritten as `cleared`.
+    by policies is reported as `policy`, what was rewritten as `cleared`. Without the segment's `landmarks`
+    they are looked for, which takes time in proportion to it.
 
     Raises:
         TokenLimitExceeded: System prompt, tool schemas and the newest user message alone are larger.
@@ -100,7 +103,8 @@ async def build_with_policies(
     room = 0 if budget is None else room_for_events(frame, budget, ratio)
     if room > 0:
         given.append(Compose([TokenBudget(room)]))
-    full, view = await _full_and_shown(events, given, count)
+    landmarks = Landmarks.of(events) if landmarks is None else landmarks
+    full, view, boundary = await _full_and_shown(events, given, count, landmarks)
     context = build_context(
         events,
         session_id=session_id,
@@ -111,27 +115,37 @@ async def build_with_policies(
         blocks=[block for _, unit in view.shown() for block in unit.blocks],
     )
     read = bisect_left(events, full.units[0].first_seq, key=lambda event: event.seq) if full.units else 0
-    return replace(context, omitted=(*_unread(events[:read]), *_omissions(full, view), *context.omitted))
+    omitted = (*_unread(events, read, landmarks), *_omissions(full, view), *context.omitted)
+    return replace(context, omitted=omitted, boundary=boundary)
 
 
 async def _full_and_shown(
-    events: Sequence[Event], given: Sequence[Compose], count: Callable[[str], int]
-) -> tuple[View, View]:
-    """All of the segment, or of a tail that holds what is shown, and what the compositions show of it."""
+    events: Sequence[Event], given: Sequence[Compose], count: Callable[[str], int], landmarks: Landmarks
+) -> tuple[View, View, Boundary | None]:
+    """What the compositions show, of what, and where the first one's view begins.
+
+    It is all of the segment, or a tail that holds what is shown. A budget for one call is no view change.
+    """
     counted = _remembering(count)
 
-    async def shown(part: Sequence[Event]) -> tuple[View, View]:
-        full = view = view_of(part, counted)
+    async def shown(part: Sequence[Event]) -> list[View]:
+        views = [view_of(part, counted)]
         for composed in given:
-            view = await apply_policies(composed, view)
-        return full, view
+            views.append(await apply_policies(composed, views[-1]))
+        return views
 
     policies = [policy for composed in given for policy in composed]
-    for tail in tails(events, policies):
-        full, view = await shown(tail)
-        if not view.units[0].shown:
-            return full, view
-    return await shown(events)
+    for tail in tails(events, policies, landmarks):
+        views = await shown(tail)
+        if not views[-1].units[0].shown:
+            known = not views[1].units[0].shown or not have_windows(given[0])
+            return views[0], views[-1], _boundary(views[1], given[0]) if known else None
+    views = await shown(events)
+    return views[0], views[-1], _boundary(views[1], given[0])
+
+
+def _boundary(view: View, policies: Compose) -> Boundary:
+    return boundary_of(view, in_order=are_local(policies))
 
 
 async def apply_policies(policies: Policies, view: View) -> View:
@@ -233,11 +247,12 @@ def _rewriting(before: Unit, after: Unit) -> dict[int, str] | None:
     return texts
 
 
-def _unread(events: Sequence[Event]) -> Iterator[Omission]:
+def _unread(events: Sequence[Event], read: int, landmarks: Landmarks) -> Iterator[Omission]:
     """What lies before the tail that was read; stand-ins and frames of notes are not counted."""
-    if any(event.message is not None for event in events):
-        tokens = sum(event.tokens + MESSAGE_FRAME for event in events if event.message is not None)
-        yield Omission("policy", events[0].seq, events[-1].seq, tokens)
+    if messages := landmarks.messages_before(events, read):
+        first, last = events[0], events[read - 1]
+        tokens = last.cumulative_tokens - first.cumulative_tokens + first.tokens
+        yield Omission("policy", first.seq, last.seq, tokens + MESSAGE_FRAME * messages)
 
 
 def _omissions(full: View, view: View) -> Iterator[Omission]:

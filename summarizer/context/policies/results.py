@@ -16,11 +16,9 @@ from .windows import check_count
 
 __all__ = ["CLEARED", "PREVIEW", "ClearToolResults", "Offload", "filled"]
 
-CLEARED: Final = (
-    "[Result of {tool} cleared to save room, recorded as event {seq}. Call it again if you need it.]"
-)
+CLEARED: Final = "[Result of {tool} cleared to save room, recorded as {ref}. Call it again if you need it.]"
 PREVIEW: Final = (
-    "[Result of {tool}, shown in part: {shape}, {characters} characters, recorded in full as event {seq}.]\n"
+    "[Result of {tool}, shown in part: {shape}, {characters} characters, recorded in full as {ref}.]\n"
     "{head}\n[...]\n{tail}"
 )
 
@@ -41,6 +39,7 @@ class _Result(NamedTuple):
     text: str
     tokens: int
     rewritten: bool
+    reference: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +50,9 @@ class ClearToolResults(Stage):
     Never cleared: the last `keep`, those of the newest unit (the model may not have read them),
     pinned ones, and those that the line would not make shorter.
 
-    In a template `{name}` stands for an argument of the call, or for `{tool}`, `{seq}`, `{tokens}`; what
-    is unknown becomes "(unknown name)", and never fails.
+    In a template `{name}` stands for an argument of the call, or for `{tool}`, `{seq}`, `{tokens}` and
+    `{ref}`; what is unknown becomes "(unknown name)", and never fails. `{ref}` is the name under which
+    `sm.tools` bound the result, such as `$v3`, else the event: "event 12".
 
     Args:
         keep: Newest results that stay, at least; 1 or more.
@@ -89,14 +89,14 @@ class ClearToolResults(Stage):
 
 @dataclass(frozen=True, slots=True)
 class Offload(Stage):
-    """Large tool results are shown by their head and tail, with shape, size and the seq of the whole.
+    """Large tool results are shown by their head and tail, with shape, size and the name of the whole.
 
     With `keep=0` a result is shown so from the first time, and the prefix never changes for it; the
     model then never reads it whole, so give it a tool that does. With `keep=1` or more the last results
-    are whole, and each that ages out changes the prefix once. A result that `sm.tools` bound names its
-    `$vN` in its text already.
+    are whole, and each that ages out changes the prefix once.
 
     A template knows what one of `ClearToolResults` does, and `{shape}`, `{characters}`, `{head}`, `{tail}`.
+    `{ref}` is the event where head or tail name the result's `$vN` already.
 
     Args:
         over: Tokens above which a result is large.
@@ -123,15 +123,19 @@ class Offload(Stage):
             text = filled(self.template, self._words(result), result.arguments_json)
             if _is_shorter(text, result, view):
                 texts[result.seq] = text
-        return view.rewrite(texts) if texts else view
+        return view.rewrite(texts, at_first_sight=not self.keep) if texts else view
 
     def _words(self, result: _Result) -> dict[str, Callable[[], str]]:
         text, half = result.text, self.characters // 2
+        head, tail = text[: self.characters - half], text[len(text) - half :] if half else ""
+        known = result.reference
+        if known is not None and re.search(rf"{re.escape(known)}(?!\d)", f"{head}\n{tail}"):
+            result = result._replace(reference=None)
         return _words(result) | {
             "shape": lambda: _shape(text),
             "characters": lambda: str(len(text)),
-            "head": lambda: text[: self.characters - half],
-            "tail": lambda: text[len(text) - half :] if half else "",
+            "head": lambda: head,
+            "tail": lambda: tail,
         }
 
 
@@ -165,6 +169,7 @@ def _words(result: _Result) -> dict[str, Callable[[], str]]:
         "tool": lambda: result.tool,
         "seq": lambda: str(result.seq),
         "tokens": lambda: str(result.tokens),
+        "ref": lambda: result.reference or f"event {result.seq}",
     }
 
 
@@ -184,12 +189,15 @@ def _arguments(arguments_json: str) -> Mapping[str, Any]:
 def _results(view: View) -> list[_Result]:
     """The results that stand with their call and may be rewritten, in order of arrival."""
     found = [
-        result for i, unit in enumerate(view.units) if not unit.pinned for result in _results_of(i, unit)
+        result
+        for i, unit in enumerate(view.units)
+        if len(unit.events) > 1 and not unit.pinned
+        for result in _results_of(i, unit, view.references)
     ]
-    return sorted(found)
+    return sorted(found, key=lambda result: result.seq)
 
 
-def _results_of(i: int, unit: Unit) -> Iterator[_Result]:
+def _results_of(i: int, unit: Unit, references: Mapping[int, str]) -> Iterator[_Result]:
     """The results of unit `i`."""
     for block in unit.blocks:
         if len(block.messages) < 2:
@@ -202,7 +210,8 @@ def _results_of(i: int, unit: Unit) -> Iterator[_Result]:
             key = message.get("tool_call_id") or f"function:{message.get('name')}"
             tool, arguments = calls.get(key, ("the tool", "{}"))
             text = content_text(message["content"])
-            yield _Result(seq, i, tool, arguments, text, recorded[seq], seq in unit.rewritten)
+            rewritten, known = seq in unit.rewritten, references.get(seq)
+            yield _Result(seq, i, tool, arguments, text, recorded[seq], rewritten, known)
 
 
 def _calls(message: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, str]]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, cast
 
 from ...events import Event
 from ...units import is_reasoning
 from ..blocks import Block, arrange
+from .references import references_in
 
 __all__ = ["Unit", "View", "is_pinned", "question_before", "view_of"]
 
@@ -37,7 +38,13 @@ class Unit:
     @property
     def tokens(self) -> int:
         """Raw tokens as it would be shown, frames included."""
-        return sum(block.tokens for block in self.blocks)
+        # Most units are one block, and this is asked several times of each.
+        return self.blocks[0].tokens if len(self.blocks) == 1 else sum(block.tokens for block in self.blocks)
+
+    @property
+    def messages(self) -> int:
+        """How many messages it sends."""
+        return sum([len(block.messages) for block in self.blocks])
 
     @property
     def first_seq(self) -> int:
@@ -85,12 +92,16 @@ class View:
         now: When the newest event was made, or the time that the caller gave.
         count: The conversation's counter.
         newest: Indices of the newest unit and of the newest user message; both stay.
+        references: The names under which `sm.tools` bound results, such as `$v3`, by the results' seqs.
+        unchanging: Seqs of rewritten results that the model never sees otherwise.
     """
 
     units: tuple[Unit, ...]
     now: datetime | None
     count: Callable[[str], int]
     newest: frozenset[int] = frozenset()
+    references: Mapping[int, str] = field(default_factory=dict[int, str], compare=False)
+    unchanging: frozenset[int] = field(default=frozenset(), compare=False)
 
     @property
     def tokens(self) -> int:
@@ -119,10 +130,11 @@ class View:
         ]
         return replace(self, units=tuple(units))
 
-    def rewrite(self, texts: Mapping[int, str]) -> View:
+    def rewrite(self, texts: Mapping[int, str], *, at_first_sight: bool = False) -> View:
         """The view with the content of tool results replaced, by the seq of the result's event.
 
         Seqs of anything but a result that stands with its call, and results of pinned units, are passed over.
+        `at_first_sight` says that the model never sees them otherwise, so that no prefix changes for it.
         """
         units = [
             _rewritten(unit, texts, self.count)
@@ -130,7 +142,8 @@ class View:
             else unit
             for unit in self.units
         ]
-        return replace(self, units=tuple(units))
+        unchanging = self.unchanging | texts.keys() if at_first_sight else self.unchanging - texts.keys()
+        return replace(self, units=tuple(units), unchanging=unchanging)
 
 
 def view_of(events: Sequence[Event], count: Callable[[str], int], now: datetime | None = None) -> View:
@@ -149,10 +162,13 @@ def view_of(events: Sequence[Event], count: Callable[[str], int], now: datetime 
     if question is not None:
         newest.add(question)
     if now is None:
-        now = max((event.at for event in events), default=None)
-    view = View(tuple(units), now, count, frozenset(newest))
-    pinned = [i for i, unit in enumerate(units) if any(map(is_pinned, unit.events))]
-    return view.pin(pinned) if pinned else view
+        # Of messages alone: whether the last view change was recorded must not matter.
+        now = max((event.at for event in events if event.message is not None), default=None)
+    view = View(tuple(units), now, count, frozenset(newest), references_in(events))
+    pinned = {event.seq for event in events if event.data and is_pinned(event)}
+    if not pinned:
+        return view
+    return view.pin([i for i, u in enumerate(units) if any(event.seq in pinned for event in u.events)])
 
 
 def question_before(units: Sequence[Unit], i: int) -> int | None:
@@ -170,13 +186,15 @@ def _units(events: Sequence[Event]) -> list[Unit]:
             waiting = []
         waiting.append(block)
         message = by_seq[block.first_seq].message
-        if message is None or not is_reasoning(message):
+        if message is None or message.role != "assistant" or not is_reasoning(message):
             units.append(_unit(waiting, by_seq))
             waiting = []
     return [*units, _unit(waiting, by_seq)] if waiting else units
 
 
 def _unit(blocks: Sequence[Block], by_seq: Mapping[int, Event]) -> Unit:
+    if len(blocks) == 1 and len(blocks[0].seqs) == 1:
+        return Unit((blocks[0],), (by_seq[blocks[0].first_seq],))
     return Unit(tuple(blocks), tuple([by_seq[seq] for block in blocks for seq in block.seqs if seq]))
 
 

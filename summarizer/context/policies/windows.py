@@ -57,7 +57,7 @@ class KeepLast(Stage):
             weights = [int(unit.opens_turn) for unit in units]
             return _cut(view, _start(view, weights, self.turns, pool=openers))
         if self.items is not None:
-            weights = [sum(len(block.messages) for block in unit.blocks) for unit in units]
+            weights = [unit.messages for unit in units]
             return _cut(view, _start(view, weights, self.items))
         return _cut(view, _start(view, [1] * len(units), self.units or 1))
 

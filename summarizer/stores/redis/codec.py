@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from ...config import make_session_id
 from ...errors import InvalidSetting, ValueTooLarge
 from ...events import Counters, Event, batch_effects, decode_event, encode_event
-from ..protocol import Head, Owner, Segment, conversation_digest
+from ..protocol import Beginning, Head, Owner, Segment, conversation_digest
 from .scripts import HEAD
 
 __all__ = [
@@ -20,14 +20,12 @@ __all__ = [
     "decode_events",
     "decode_head",
     "decode_segment",
+    "encode_beginning",
     "encode_json",
     "keys_of",
     "micros",
     "moment",
 ]
-
-FIRST_HEAD: Final = b"[0,1,%s1%s]" % (b"0," * 11, b",0" * len(Counters._fields))
-"""The head of an empty conversation, in the order of `scripts.HEAD`, then the counters."""
 
 _COUNTERS_AT: Final = len(HEAD)
 _COUNTERS_END: Final = _COUNTERS_AT + len(Counters._fields)
@@ -44,13 +42,14 @@ class Keys(NamedTuple):
     ids: bytes
     old_ids: bytes
     segments: bytes
+    forks: bytes
 
 
 @lru_cache(maxsize=16_384)
 def keys_of(prefix: str, owner: Owner, root: str) -> Keys:
     """The keys of (owner, root). Remembered, since every call of a conversation needs them."""
     tag = f"{prefix}:{{{conversation_digest(owner, root)}}}".encode()
-    return Keys(tag + b"m", tag + b"l", tag + b"i", tag + b"j", tag + b"s")
+    return Keys(tag + b"m", tag + b"l", tag + b"i", tag + b"j", tag + b"s", tag + b"f")
 
 
 def encode_json(value: Mapping[str, Any]) -> bytes:
@@ -117,6 +116,63 @@ class Batch(NamedTuple):
         known = "false" if expect is None else expect
         since = "false" if after is None else max(0, after)
         return f"{index},{known},{since},{self.offsets},{ttl_ms},{wait:d},{self.sums}".replace(" ", "")
+
+
+def encode_beginning(
+    beginning: Beginning | None, root: str, created: int, max_event_bytes: int
+) -> tuple[bytes, tuple[bytes, ...]]:
+    """A new conversation's head, and what follows its settings among the arguments of `scripts.CREATE`.
+
+    Raises `ValueTooLarge` for a body above `max_event_bytes`; `beginning` was checked.
+    """
+    if beginning is None:
+        return _numbers_of(Head(root)), (b"", b"", b"[0,0,2]", b"0", b"1 0 %d" % created)
+    head, events = beginning.head, beginning.events
+    coded = Batch.of(events, max_event_bytes).values if events else ()
+    log = [
+        b"%d\t%s\t%s" % (event.cumulative_tokens, coded[2 * i], coded[2 * i + 1])
+        for i, event in enumerate(events)
+    ]
+    ids = [value for i, event in enumerate(events) for value in (coded[2 * i], b"%d" % event.seq)]
+    chain: list[bytes] = []
+    for one in beginning.segments:
+        row = f"{one.start_seq} {one.start_tokens} {micros(one.opened_at)}"
+        chain += (b"%d" % one.index, row.encode())
+        if one.summary is not None:
+            chain += (b"%d:s" % one.index, encode_json(one.summary))
+    ancestor = "" if beginning.ancestor is None else f"{beginning.ancestor}\t{beginning.fork_seq}"
+    report = b"" if head.report is None else encode_json(head.report)
+    sizes = f"[{len(log)},{len(ids)},{len(chain)}]".encode()
+    return _numbers_of(head), (
+        report,
+        ancestor.encode("utf-8", "surrogatepass"),
+        sizes,
+        *log,
+        *ids,
+        *chain,
+    )
+
+
+def _numbers_of(head: Head) -> bytes:
+    """The stored head, in the order of `scripts.HEAD`, then the counters."""
+    numbers = (
+        head.index,
+        head.start_seq,
+        head.last_seq,
+        head.total_tokens,
+        head.start_tokens,
+        head.seed_tokens,
+        head.opened_seq,
+        head.opened_turns,
+        head.settings_seq,
+        head.message_seq,
+        head.skipped_seq,
+        head.report_total,
+        head.fence,
+        head.first_seq,
+        *head.counters,
+    )
+    return f"[{','.join(map(str, numbers))}]".encode()
 
 
 def decode_head(root: str, lease: bytes, stored: bytes, report: Mapping[str, Any] | None = None) -> Head:

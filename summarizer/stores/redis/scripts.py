@@ -4,11 +4,13 @@ Commands of Redis 6.2 only. All keys of a conversation share a hash tag and are 
 
     meta      HASH   h: the numbers of `HEAD` and the counters; q: schema, lease's end, last write, start and
                      first seq of the younger ids, whether there are older ones; both JSON arrays, in ms;
-                     r: report JSON; p: settings JSON; b: creation; c: token of the newest claim.
+                     r: report JSON; p: settings JSON; b: creation; c: token of the newest claim;
+                     a: the conversation that this one was forked from, and the last seq both share.
                      A tombstone is the same key with the field x alone, so both never coexist.
     log       LIST   one element per event: cumulative tokens, tab, event id, tab, body
     ids       HASH   event id -> seq of the younger events;  old: the generation before
     segments  HASH   N: "start_seq start_tokens opened_at_us", N:s: summary JSON
+    forks     SET    roots of the conversations forked from this one; some may not be there (see `forks.py`)
 
 Two generations of ids bound their memory: when a segment opens, the older one is dropped if all of it
 lies before the open segment and is older than 24 hours. Numbers are written by `int`, because Lua's own
@@ -258,16 +260,26 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local state = string.format('[SCHEMA,0,%.0f,%.0f,1,0]', now, now)
 redis.call('HSET', meta, 'h', ARGV[3], 'q', state, 'p', ARGV[4], 'b', ARGV[1])
-for k = 2, 4 do redis.call('DEL', KEYS[k]) end
-redis.call('DEL', KEYS[5])
-redis.call('HSET', KEYS[5], '0', '1 0 ' .. string.match(ARGV[1], '^%d+'))
+if ARGV[5] ~= '' then redis.call('HSET', meta, 'r', ARGV[5]) end
+if ARGV[6] ~= '' then redis.call('HSET', meta, 'a', ARGV[6]) end
+for k = 2, #KEYS do redis.call('DEL', KEYS[k]) end
+local place = 8
+for k, command in ipairs({'RPUSH', 'HSET', 'HSET'}) do
+  local last = place + cjson.decode(ARGV[7])[k] - 1
+  for from = place, last, 1000 do
+    redis.call(command, KEYS[({2, 3, 5})[k]], unpack(ARGV, from, math.min(last, from + 999)))
+  end
+  place = last + 1
+end
 local ttl = tonumber(ARGV[2])
 if ttl > 0 then
   for k = 1, #KEYS do redis.call('PEXPIREAT', KEYS[k], string.format('%.0f', now + ttl)) end
 end
 return 'A'
 """.replace("SCHEMA", str(SCHEMA))
-"""ARGV: creation (microseconds, blank, token), ttl in milliseconds, the first head, settings."""
+"""ARGV: creation (microseconds, blank, token), ttl in milliseconds, the first head, settings, report and
+ancestor (may be empty), how many of the values that follow go to the log, to the ids and to the segments, and
+these values."""
 
 _RETAIN = """
 local index = int(math.max(0, math.min(a[2], h[INDEX])))
@@ -278,7 +290,7 @@ if removed > 0 then
   h[FIRST] = start
   redis.call('HSET', meta, 'h', packed(h))
 end
-return 'A ' .. int(removed)
+return 'A ' .. int(removed) .. ' ' .. int(h[FIRST])
 """
 """ARGV[1]: index, the first index whose events stay."""
 
@@ -286,12 +298,13 @@ _REMOVE = """
 local idle, tombstone = a[2], a[3]
 if idle >= 0 and now - q[WRITTEN] < idle then return 'L' end
 local created = string.match(redis.call('HGET', meta, 'b'), '^%d+')
+local ancestor, forks = redis.call('HGET', meta, 'a') or '', redis.call('SMEMBERS', KEYS[6])
 for k = 1, #KEYS do redis.call('UNLINK', KEYS[k]) end
 if tombstone > 0 then
   redis.call('HSET', meta, 'x', '1')
   redis.call('PEXPIRE', meta, tombstone)
 end
-return 'A ' .. int(h[INDEX] + 1) .. ' ' .. int(h[LAST] - h[FIRST] + 1) .. ' ' .. created
+return {'A ' .. int(h[INDEX] + 1) .. ' ' .. int(h[LAST] - h[FIRST] + 1) .. ' ' .. created, ancestor, forks}
 """
 """ARGV[1]: index, least idle milliseconds or -1, the tombstone's milliseconds or 0."""
 
@@ -355,6 +368,11 @@ def _script(*parts: str, writes: bool = True) -> Script:
 def segment_script(ids_kept_s: float) -> Script:
     """The hand-over; it alone turns the generations of ids, so it alone knows how long they are kept."""
     return _script(_OPEN, _OF_CHAIN, _WRITE, _SEGMENT.replace("IDS_KEPT_MS", f"{ids_kept_s * 1000:.0f}"))
+
+
+def chain_script(text: str, *, writes: bool = True) -> Script:
+    """A script of a conversation: ARGV[1] is its array, `h` its head."""
+    return _script(_OPEN, _OF_CHAIN, text, writes=writes)
 
 
 APPEND: Final = _script(_OPEN, _OF_CHAIN, _WRITE, _APPEND)

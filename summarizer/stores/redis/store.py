@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from ...config import IDS_KEPT_S, MAX_EVENT_BYTES, STORE_DEADLINE_S, TOMBSTONE_S, parse_session_id
 from ...errors import (
     InvalidSetting,
-    SessionErased,
-    SessionExists,
     SessionNotFound,
     StaleFence,
     StoreConflict,
@@ -21,21 +19,23 @@ from ...events import Event
 from ..protocol import (
     AnyOwner,
     Appended,
+    Beginning,
     Claim,
     ConversationRow,
     Durability,
     Erased,
+    Fork,
     Head,
     Loaded,
     Owner,
     Segment,
 )
+from ..removal import events_removed
 from . import scripts
 from .address import Address, check_prefix
 from .answers import answer, optional_json, parts
 from .client import Client
 from .codec import (
-    FIRST_HEAD,
     Batch,
     decode_events,
     decode_head,
@@ -43,7 +43,10 @@ from .codec import (
     encode_json,
     keys_of,
 )
+from .creating import Creation
+from .forks import Forks
 from .listing import Listing
+from .removing import Removal
 
 if TYPE_CHECKING:
     from ..traces.redis import RedisTraces
@@ -53,7 +56,6 @@ __all__ = ["RedisStore"]
 _REPLICA_MS: Final = 5000
 _READ_PAGE: Final = 1000
 _SEGMENT_PAGE: Final = 500
-_SWEEP_PAGE: Final = 200
 _UNTIL_TIP: Final = 2**53
 
 
@@ -118,6 +120,19 @@ class RedisStore:
             replica_ms=_REPLICA_MS if self._wait else None,
         )
         self._listing = Listing(self._client, self._prefix)
+        self._forks = Forks(self._client, self._prefix, self._ttl_ms)
+        self._removal = Removal(
+            self._client, self._prefix, self._listing, self._forks, partial(events_removed, self)
+        )
+        self._creation = Creation(
+            self._client,
+            self._prefix,
+            self._listing,
+            self._forks,
+            self._removal,
+            ttl_ms=self._ttl_ms,
+            max_event_bytes=max_event_bytes,
+        )
 
     @classmethod
     def from_url(
@@ -170,23 +185,18 @@ class RedisStore:
 
         return RedisTraces(self._client, self._prefix, ttl_ms=self._ttl_ms)
 
-    async def create(self, owner: Owner, conversation_id: str, settings: Mapping[str, Any]) -> Head:
+    async def create(
+        self,
+        owner: Owner,
+        conversation_id: str,
+        settings: Mapping[str, Any],
+        *,
+        beginning: Beginning | None = None,
+    ) -> Head:
         root, index = parse_session_id(conversation_id)
         if index:
             raise SessionNotFound(conversation_id, "children are opened by segmentation only")
-        created, entered = await self._listing.enter(owner, root)
-        token = f"{created} {secrets.token_hex(8)}"
-        values = (token.encode(), b"%d" % self._ttl_ms, FIRST_HEAD, encode_json(settings))
-        reply = await self._client.run(scripts.CREATE, keys_of(self._prefix, owner, root), values)
-        if reply == b"E":
-            raise SessionExists(root)
-        if reply == b"X":
-            await self._listing.drop(owner, root, created)
-            raise SessionErased(root)
-        if not entered:
-            # An older entry was there: of a create that died, or of an expiry that is about to drop it.
-            await self._listing.confirm(owner, root, created)
-        return Head(root)
+        return await self._creation.create(owner, root, settings, beginning)
 
     async def append(
         self,
@@ -281,6 +291,9 @@ class RedisStore:
             end = segment.start_seq - 1
         return tuple(reversed(chain))
 
+    async def forks(self, owner: Owner, conversation_id: str) -> tuple[Fork, ...]:
+        return await self._forks.list(owner, parse_session_id(conversation_id)[0])
+
     async def claim(
         self, owner: Owner, session_id: str, *, index: int, lease_s: float, preempt: bool = False
     ) -> Claim:
@@ -353,16 +366,22 @@ class RedisStore:
         values = (f"[{index},{before_index}]".encode(),)
         reply = await self._client.run(scripts.RETAIN, (keys.meta, keys.log, keys.segments), values)
         words, _ = answer(reply, conversation_id, write=True)
+        events_removed(self, owner, root, before=int(words[2]))
         return int(words[1])
 
     async def expire(self, owner: Owner | AnyOwner, *, idle_s: float) -> Erased:
-        return await self._sweep(owner, idle_ms=int(idle_s * 1000), tombstone_s=0)
+        return await self._removal.sweep(owner, idle_s=idle_s, tombstone_s=0)
 
-    async def erase(self, owner: Owner, conversation_id: str | None = None) -> Erased:
+    async def erase(
+        self, owner: Owner, conversation_id: str | None = None, *, keep_forks: bool = False
+    ) -> Erased:
         if conversation_id is None:
-            gone = await self._sweep(owner, idle_ms=-1, tombstone_s=TOMBSTONE_S)
+            gone = await self._removal.sweep(owner, idle_s=None, tombstone_s=TOMBSTONE_S)
             return replace(gone, traces=await self.traces.remove(owner))
-        return await self._remove(owner, parse_session_id(conversation_id)[0], -1, TOMBSTONE_S)
+        root, _ = parse_session_id(conversation_id)
+        if keep_forks:
+            return (await self._removal.one(owner, root, None, TOMBSTONE_S))[0]
+        return await self._removal.with_forks(owner, root, TOMBSTONE_S)
 
     async def close(self) -> None:
         """Wait for calls under way on the running loop and disconnect; the next call connects anew."""
@@ -372,28 +391,3 @@ class RedisStore:
         root, least = parse_session_id(session_id)
         values = (f"[{least},{fence},{lease_s * 1000:.0f}]".encode(),)
         return await self._client.run(scripts.LEASE, (keys_of(self._prefix, owner, root).meta,), values)
-
-    async def _sweep(self, owner: Owner | AnyOwner, *, idle_ms: int, tombstone_s: float) -> Erased:
-        total = Erased()
-        async for page in self._listing.pages(owner, size=_SWEEP_PAGE):
-            for gone in await asyncio.gather(
-                *(self._remove(row.owner, row.conversation_id, idle_ms, tombstone_s) for row in page)
-            ):
-                total = _sum(total, gone)
-        return total
-
-    async def _remove(self, owner: Owner, root: str, idle_ms: int, tombstone_s: float) -> Erased:
-        values = (f"[0,{idle_ms},{tombstone_s * 1000:.0f}]".encode(),)
-        reply: bytes = await self._client.run(scripts.REMOVE, keys_of(self._prefix, owner, root), values)
-        if reply == b"L":
-            return Erased()
-        if reply in (b"N", b"X"):
-            await self._listing.drop(owner, root, None)
-            return Erased()
-        words, _ = answer(reply, root)
-        await self._listing.drop(owner, root, int(words[3]))
-        return Erased(1, int(words[1]), int(words[2]))
-
-
-def _sum(a: Erased, b: Erased) -> Erased:
-    return Erased(a.conversations + b.conversations, a.sessions + b.sessions, a.events + b.events)

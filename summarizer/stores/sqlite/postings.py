@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from .writes import Transaction
 
 __all__ = [
-    "MARKS_TABLE",
     "Mark",
     "Passage",
     "Place",
@@ -35,26 +34,27 @@ __all__ = [
     "insert",
     "make_table",
     "places",
+    "trim",
 ]
 
 _T = TypeVar("_T")
 
-MARKS_TABLE: Final = """CREATE TABLE recall_marks (
-    conversation INTEGER PRIMARY KEY, secret BLOB NOT NULL, words INTEGER NOT NULL, through INTEGER NOT NULL,
-    through_id TEXT NOT NULL, passages INTEGER NOT NULL)"""
-"""How far each conversation is indexed. Row 0 counts the passages that were forgotten."""
 _POSTINGS: Final = """CREATE VIRTUAL TABLE IF NOT EXISTS recall_postings
     USING fts5(terms, content='', columnsize=0, detail=none, tokenize='ascii')"""
+_MERGE: Final = "INSERT INTO recall_postings (recall_postings, rank) VALUES ('automerge', 8)"
+"""FTS5 merges by eights, not by fours: adding costs a third less, and a query the same (measured 2026-11)."""
 _INSERT: Final = "INSERT INTO recall_postings (rowid, terms) VALUES (?, ?)"
 _FIND: Final = "SELECT rowid FROM recall_postings WHERE recall_postings MATCH ? ORDER BY rowid DESC LIMIT ?"
 _SELECT_MARK: Final = """
     SELECT secret, words, through, through_id, passages FROM recall_marks WHERE conversation = ?"""
-_INSERT_MARK: Final = "INSERT OR REPLACE INTO recall_marks VALUES (?, ?, ?, 0, '', 0)"
+_INSERT_MARK: Final = "INSERT OR REPLACE INTO recall_marks VALUES (?, ?, ?, 0, '', 0, 0)"
 _ADVANCE: Final = """
     UPDATE recall_marks SET through = ?, through_id = ?, passages = ? WHERE conversation = ?"""
 _COUNT_LOST: Final = """
-    INSERT INTO recall_marks SELECT 0, x'', 0, 0, '', passages FROM recall_marks WHERE conversation = ?
+    INSERT INTO recall_marks SELECT 0, x'', 0, 0, '', passages, 0 FROM recall_marks WHERE conversation = ?
     ON CONFLICT (conversation) DO UPDATE SET passages = passages + excluded.passages"""
+_COUNT_CUT: Final = "UPDATE recall_marks SET cut = cut + ? WHERE conversation = ?"
+_IS_MOSTLY_CUT: Final = "SELECT 1 FROM recall_marks WHERE conversation = ? AND cut > through - ?"
 _SELECT_LOST: Final = """
     SELECT total(passages) FILTER (WHERE conversation = 0), total(passages) FILTER (WHERE conversation > 0)
     FROM recall_marks"""
@@ -64,6 +64,8 @@ _LOST_LEAST: Final = 50_000
 """Forgotten passages, some 20 MB, from which on it pays to make the table anew."""
 _DIGEST_BYTES: Final = 5
 """Of a term. In one of 200 conversations two of 100,000 words share one, which costs a look in vain."""
+_DIGESTS_KEPT: Final = 1 << 15
+"""Terms kept at hand for one key, some 5 MB."""
 _DAMAGED: Final = frozenset({1, 11, 19})
 """SQLITE_ERROR (a part of the table is missing), SQLITE_CORRUPT, SQLITE_CONSTRAINT (its parts disagree)."""
 _LAST: Final = (1 << _SHIFT) - 1
@@ -91,6 +93,7 @@ class Mark(NamedTuple):
         through: Seq of the last event indexed, 0 for none.
         through_id: That event's id, by which a new log under an old id is told.
         passages: How many are indexed.
+        since: Seq up to which events were let go of again, 0 for none.
     """
 
     secret: bytes
@@ -98,6 +101,7 @@ class Mark(NamedTuple):
     through: int
     through_id: str
     passages: int
+    since: int = 0
 
 
 class Write(Protocol):
@@ -161,7 +165,7 @@ class SQLitePostings:
                 lambda t: _add(t.connection, self._number(t.connection), after, now, rows)
             )
         except _Damaged:
-            await self._write(lambda t: _make_anew(t.connection))
+            await self._write(lambda t: _make_anew(t.connection, damaged=True))
             return None
 
     async def find(
@@ -191,6 +195,7 @@ def make_table(connection: sqlite3.Connection) -> None:
 
     try:
         connection.execute(_POSTINGS)
+        connection.execute(_MERGE)
     except sqlite3.OperationalError as error:
         if "no such module" not in str(error):
             raise
@@ -202,13 +207,12 @@ def make_table(connection: sqlite3.Connection) -> None:
 
 def rows_of(secret: bytes, passages: Sequence[Passage]) -> list[tuple[int, str]]:
     """The passages as the table takes them."""
-    return [
-        (p.seq << _SHIFT | p.number, " ".join([_digest(secret, word) for word in p.words])) for p in passages
-    ]
+    digest = _digests(secret).__getitem__
+    return [(p.seq << _SHIFT | p.number, " ".join(map(digest, p.words))) for p in passages]
 
 
 def insert(connection: sqlite3.Connection, rows: Sequence[tuple[int, str]]) -> None:
-    """Add rows, in order of their places."""
+    """Add rows, in order of their places; inside a transaction, or each row is one of its own."""
     connection.executemany(_INSERT, rows)
 
 
@@ -218,7 +222,7 @@ def places(
     """For each query, where all of its words stand: at most the newest `most` places, newest first."""
     lists: list[Sequence[Place]] = []
     for query in queries:
-        terms = " AND ".join([f'"{_digest(secret, word)}"' for word in query])
+        terms = " AND ".join([f'"{_digests(secret)[word]}"' for word in query])
         rows = connection.execute(_FIND, (terms, most)).fetchall()
         lists.append([(row >> _SHIFT, row & _LAST) for (row,) in rows])
     return tuple(lists)
@@ -230,9 +234,20 @@ def forget(connection: sqlite3.Connection, number: int) -> None:
     connection.execute("DELETE FROM recall_marks WHERE conversation = ?", (number,))
 
 
+def trim(connection: sqlite3.Connection, number: int, first_seq: int, cut: int) -> None:
+    """Events before `first_seq` were removed, `cut` of them.
+
+    The index stands, and whoever asks it leaves out what it says of them, until it says more of what was cut
+    than of what stays; then it is forgotten.
+    """
+    connection.execute(_COUNT_CUT, (cut, number))
+    if connection.execute(_IS_MOSTLY_CUT, (number, first_seq - 1)).fetchone() is not None:
+        forget(connection, number)
+
+
 def _mark(connection: sqlite3.Connection, number: int, words: int) -> Mark | None:
     row = connection.execute(_SELECT_MARK, (number,)).fetchone()
-    mark = None if row is None else Mark._make(row)
+    mark = None if row is None else Mark(*row)
     return mark if mark is not None and mark.words == words and _stands(connection) else None
 
 
@@ -241,12 +256,16 @@ def _begin(connection: sqlite3.Connection, number: int, words: int, *, damaged: 
     if stored is not None and not damaged:
         return stored
     forget(connection, number)
-    lost, live = connection.execute(_SELECT_LOST).fetchone()
-    if damaged or lost > max(live, _LOST_LEAST) or not _stands(connection):
-        _make_anew(connection)
+    if damaged or not _stands(connection) or _is_mostly_forgotten(connection):
+        _make_anew(connection, damaged=damaged)
     secret = secrets.token_bytes(16)
     connection.execute(_INSERT_MARK, (number, secret, words))
     return Mark(secret, words, 0, "", 0)
+
+
+def _is_mostly_forgotten(connection: sqlite3.Connection) -> bool:
+    lost, live = connection.execute(_SELECT_LOST).fetchone()
+    return lost > max(live, _LOST_LEAST)
 
 
 def _add(
@@ -286,9 +305,23 @@ def _find(
         return None
 
 
-@lru_cache(maxsize=1 << 15)
-def _digest(secret: bytes, word: str) -> str:
-    return blake2b(word.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES, key=secret).hexdigest()
+class _Digests(dict[str, str]):
+    """The terms of the words last met, under one key."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+
+    def __missing__(self, word: str) -> str:
+        if len(self) >= _DIGESTS_KEPT:
+            self.clear()
+        data = word.encode("utf-8", "surrogatepass")
+        term = self[word] = blake2b(data, digest_size=_DIGEST_BYTES, key=self._secret).hexdigest()
+        return term
+
+
+@lru_cache(maxsize=4)
+def _digests(secret: bytes) -> _Digests:
+    return _Digests(secret)
 
 
 def _stands(connection: sqlite3.Connection) -> bool:
@@ -296,16 +329,25 @@ def _stands(connection: sqlite3.Connection) -> bool:
     return found is not None
 
 
-def _make_anew(connection: sqlite3.Connection) -> None:
-    """An empty table, and nothing indexed."""
-    # A damaged virtual table cannot be dropped, only its parts can.
-    connection.execute("PRAGMA writable_schema=ON")
-    connection.execute("DELETE FROM sqlite_master WHERE name = 'recall_postings'")
-    connection.execute("PRAGMA writable_schema=RESET")
-    for part in ("data", "idx", "config"):
-        connection.execute(f"DROP TABLE IF EXISTS recall_postings_{part}")
+def _make_anew(connection: sqlite3.Connection, *, damaged: bool) -> None:
+    """An empty table, and nothing indexed.
+
+    A table whose pages may be damaged cannot be dropped; it is struck off the list of tables, and its pages
+    are lost until a VACUUM. What they hold says nothing: the keys are overwritten first.
+    """
     connection.execute("DELETE FROM recall_marks")
+    parts = [f"recall_postings_{part}" for part in ("data", "idx", "config")]
+    # A damaged virtual table cannot be dropped, only its parts can.
+    _strike(connection, ["recall_postings", *(parts if damaged else [])])
+    for part in [] if damaged else parts:
+        connection.execute(f"DROP TABLE IF EXISTS {part}")
     make_table(connection)
+
+
+def _strike(connection: sqlite3.Connection, tables: Sequence[str]) -> None:
+    connection.execute("PRAGMA writable_schema=ON")
+    connection.executemany("DELETE FROM sqlite_master WHERE tbl_name = ?", [(table,) for table in tables])
+    connection.execute("PRAGMA writable_schema=RESET")
 
 
 def _is_damage(error: sqlite3.Error) -> bool:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 from ...config import make_session_id
 from ...errors import SessionNotFound
 from ...events import Event
-from ..protocol import ANY_OWNER, AnyOwner, ConversationRow, Head, Loaded, Owner, Segment
+from ..protocol import ANY_OWNER, AnyOwner, ConversationRow, Fork, Head, Loaded, Owner, Segment
 from .rows import MAX_SEQ, SELECT_HEAD, Key, from_micros, read_events, read_head, to_micros
 
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["head", "idle", "listing", "load", "log", "segments"]
+__all__ = ["forks", "head", "idle", "listing", "load", "log", "segments"]
 
 _SELECT_EVENTS: Final = """
     SELECT place, cumulative, event_id, body FROM events WHERE place BETWEEN ? AND ? ORDER BY place LIMIT ?"""
@@ -69,6 +69,13 @@ def segments(connection: sqlite3.Connection, key: Key, *, summaries: bool) -> tu
     number, _ = head(connection, key, 0.0)
     rows = connection.execute(_SELECT_SEGMENTS, (summaries, number << 32, number << 32 | MAX_SEQ))
     return tuple(_segment(key.root, row) for row in rows)
+
+
+def forks(connection: sqlite3.Connection, key: Key) -> tuple[Fork, ...]:
+    """See `EventStore.forks`."""
+    head(connection, key, 0.0)
+    statement = "SELECT root, fork_seq FROM conversations WHERE ancestor = ? ORDER BY fork_seq, root"
+    return tuple(Fork(root, seq) for root, seq in connection.execute(statement, (key.digest,)))
 
 
 def listing(

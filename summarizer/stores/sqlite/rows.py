@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, cast
 from ...config import parse_session_id
 from ...errors import InvalidMessage, InvalidSetting, ValueTooLarge
 from ...events import Counters, Effects, Event, batch_effects, decode_event, encode_event
-from ..protocol import Head, Owner, conversation_digest
+from ..protocol import Beginning, Head, Owner, conversation_digest
 
 __all__ = [
     "HEADS_KEPT",
@@ -24,11 +24,13 @@ __all__ = [
     "SELECT_HEAD",
     "Batch",
     "EventRow",
+    "Held",
     "Key",
     "Row",
     "dump",
     "from_micros",
     "make_batch",
+    "make_held",
     "make_key",
     "read_events",
     "read_head",
@@ -74,6 +76,20 @@ class Batch(NamedTuple):
     effects: Effects
 
 
+class Held(NamedTuple):
+    """What a conversation begins with, encoded: rows without the conversation's number.
+
+    `segments` are index, start and end seq, start tokens, time and summary; `events` are seq, cumulative
+    tokens, id and body.
+    """
+
+    head: Head
+    segments: list[tuple[int, int, int | None, int, int, str | None]]
+    events: list[tuple[int, int, str, str]]
+    ancestor: Key | None
+    fork_seq: int
+
+
 class Row:
     """A conversation's head as the writer holds it; `head.lease_s` is 0 here."""
 
@@ -113,6 +129,27 @@ def make_batch(events: Sequence[Event], max_event_bytes: int) -> Batch:
         if size > max_event_bytes:
             raise ValueTooLarge(size, max_event_bytes)
     return Batch(ids, bodies, batch_effects(events))
+
+
+def make_held(owner: Owner, beginning: Beginning, root: str, max_event_bytes: int) -> Held:
+    """Encode what a conversation begins with; raises as `make_batch`, and for parts that disagree."""
+    beginning.check(root)
+    events = beginning.events
+    bodies = make_batch(events, max_event_bytes).bodies if events else []
+    segments = [
+        (
+            one.index,
+            one.start_seq,
+            one.end_seq,
+            one.start_tokens,
+            to_micros(one.opened_at),
+            None if one.summary is None else dump(one.summary),
+        )
+        for one in beginning.segments
+    ]
+    rows = [(e.seq, e.cumulative_tokens, e.event_id, body) for e, body in zip(events, bodies, strict=True)]
+    ancestor = None if beginning.ancestor is None else make_key(owner, beginning.ancestor)
+    return Held(beginning.head, segments, rows, ancestor, beginning.fork_seq)
 
 
 def _size(text: str, event_id: str) -> int:

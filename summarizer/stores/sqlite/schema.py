@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ...config import cached_bytes
 from ...errors import InvalidSetting, SchemaTooNew, StoreError, StoreNotWritable, StoreUnavailable
-from .postings import MARKS_TABLE
 
 if TYPE_CHECKING:
     import sqlite3
@@ -94,8 +93,19 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             body TEXT NOT NULL)""",
         "CREATE UNIQUE INDEX traces_by_id ON traces (log, trace_id)",
         "CREATE INDEX traces_by_owner ON traces (owner) WHERE owner IS NOT NULL",
-        # See `postings.py`; what it marks is derived, and made when it is first needed.
-        MARKS_TABLE,
+        # How far each conversation is indexed (`postings.py`, which makes what it marks when it is first
+        # needed); row 0 counts the passages that were forgotten.
+        """CREATE TABLE recall_marks (
+    conversation INTEGER PRIMARY KEY, secret BLOB NOT NULL, words INTEGER NOT NULL, through INTEGER NOT NULL,
+    through_id TEXT NOT NULL, passages INTEGER NOT NULL)""",
+    ),
+    (
+        # `ancestor` is the digest of the conversation that this one was forked from, while that is there.
+        "ALTER TABLE conversations ADD COLUMN ancestor TEXT",
+        "ALTER TABLE conversations ADD COLUMN fork_seq INTEGER",
+        "CREATE INDEX forks ON conversations (ancestor) WHERE ancestor IS NOT NULL",
+        # How many events were cut since a conversation's index was made.
+        "ALTER TABLE recall_marks ADD COLUMN cut INTEGER NOT NULL DEFAULT 0",
     ),
 )
 """One tuple of statements per version, forward only; a released one is never edited."""

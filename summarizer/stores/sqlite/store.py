@@ -22,10 +22,12 @@ from ...events import Event
 from ..protocol import (
     AnyOwner,
     Appended,
+    Beginning,
     Claim,
     ConversationRow,
     Durability,
     Erased,
+    Fork,
     Head,
     Loaded,
     Owner,
@@ -35,7 +37,7 @@ from ..traces.sqlite import SQLiteTraces
 from . import reads
 from .postings import SQLitePostings
 from .reader import Reader
-from .rows import HEADS_KEPT, SELECT_HEAD, Key, dump, make_batch, make_key, read_events, read_head
+from .rows import HEADS_KEPT, SELECT_HEAD, Key, dump, make_batch, make_held, make_key, read_events, read_head
 from .writer import Work, Writer, closed_before_fork
 from .writes import HandOver
 
@@ -124,13 +126,21 @@ class SQLiteStore:
         """Where the words of a conversation stand, in the same file; see `summarizer.recall`."""
         return SQLitePostings(self._write, self._read, make_key(owner, conversation_id))
 
-    async def create(self, owner: Owner, conversation_id: str, settings: Mapping[str, Any]) -> Head:
+    async def create(
+        self,
+        owner: Owner,
+        conversation_id: str,
+        settings: Mapping[str, Any],
+        *,
+        beginning: Beginning | None = None,
+    ) -> Head:
         key = make_key(owner, conversation_id)
         if key.index:
             raise SessionNotFound(conversation_id, "children are opened by segmentation only")
         _check_unicode(owner, conversation_id)
         text = dump(settings)
-        return await self._write(lambda t: t.create(key, text, self._clock()))
+        held = None if beginning is None else make_held(owner, beginning, key.root, self._max_event_bytes)
+        return await self._write(lambda t: t.create(key, text, held, self._clock()))
 
     async def append(
         self,
@@ -171,6 +181,10 @@ class SQLiteStore:
     ) -> tuple[Segment, ...]:
         key = make_key(owner, conversation_id)
         return await self._reader().run(lambda c: reads.segments(c, key, summaries=summaries))
+
+    async def forks(self, owner: Owner, conversation_id: str) -> tuple[Fork, ...]:
+        key = make_key(owner, conversation_id)
+        return await self._reader().run(lambda c: reads.forks(c, key))
 
     async def claim(
         self, owner: Owner, session_id: str, *, index: int, lease_s: float, preempt: bool = False
@@ -227,9 +241,12 @@ class SQLiteStore:
             )
         return total
 
-    async def erase(self, owner: Owner, conversation_id: str | None = None) -> Erased:
+    async def erase(
+        self, owner: Owner, conversation_id: str | None = None, *, keep_forks: bool = False
+    ) -> Erased:
         key = None if conversation_id is None else make_key(owner, conversation_id)
-        return await self._write(lambda t: t.erase(owner, key, self._clock()), scrub=True)
+        now = self._clock
+        return await self._write(lambda t: t.erase(owner, key, now(), keep_forks=keep_forks), scrub=True)
 
     async def close(self) -> None:
         import asyncio

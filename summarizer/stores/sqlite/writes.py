@@ -14,8 +14,8 @@ from ...config import TOMBSTONE_S
 from ...errors import PartialBatch, SessionErased, SessionExists, SessionNotFound, StaleFence, StoreConflict
 from ..protocol import Claim, Erased, Head, Owner
 from ..traces.sqlite import erase_traces
-from .postings import forget
-from .rows import MAX_SEQ, SELECT_HEAD, Batch, EventRow, Key, Row, dump, read_head
+from .postings import forget, trim
+from .rows import MAX_SEQ, SELECT_HEAD, Batch, EventRow, Held, Key, Row, dump, read_head
 
 if TYPE_CHECKING:
     import sqlite3
@@ -31,8 +31,16 @@ _FORGET_IDS: Final = """
         UNION ALL SELECT event_id FROM retired WHERE place BETWEEN ?2 AND ?3)"""
 _INSERT_EVENT: Final = "INSERT INTO events (place, cumulative, event_id, body) VALUES (?, ?, ?, ?)"
 _INSERT_SEGMENT: Final = (
-    "INSERT INTO segments (place, start_seq, start_tokens, opened_at, summary) VALUES (?, ?, ?, ?, ?)"
+    "INSERT INTO segments (place, start_seq, end_seq, start_tokens, opened_at, summary) "
+    "VALUES (?, ?, ?, ?, ?, ?)"
 )
+_WITH_FORKS: Final = """
+    WITH RECURSIVE below (digest) AS (
+        VALUES (?1) UNION SELECT c.digest FROM conversations c JOIN below ON c.ancestor = below.digest)
+    SELECT digest FROM below"""
+_LET_FORKS_GO: Final = """
+    UPDATE conversations SET ancestor = NULL
+    WHERE ancestor = (SELECT digest FROM conversations WHERE id = ?)"""
 _UPDATE_HEAD: Final = """
     UPDATE heads SET tip = ?, start_seq = ?, last_seq = ?, total_tokens = ?, start_tokens = ?,
         seed_tokens = ?, opened_seq = ?, opened_turns = ?, settings_seq = ?, message_seq = ?, skipped_seq = ?,
@@ -97,7 +105,7 @@ class Transaction:
             self._connection.executemany(_UPDATE_HEAD, [_head_row(row) for row in self._dirty.values()])
             self._dirty = {}
 
-    def create(self, key: Key, settings: str, now: float) -> Head:
+    def create(self, key: Key, settings: str, held: Held | None, now: float) -> Head:
         """See `EventStore.create`."""
         if self._erased(key, now):
             raise SessionErased(key.root)
@@ -105,14 +113,23 @@ class Transaction:
         if execute("SELECT 1 FROM conversations WHERE digest = ?", (key.digest,)).fetchone():
             raise SessionExists(key.root)
         micros = round(now * 1e6)
+        held = held or Held(Head(key.root), [(0, 1, None, 0, micros, None)], [], None, 0)
+        ancestor = fork_seq = None
+        if held.ancestor is not None:
+            self._find(held.ancestor, now)
+            ancestor, fork_seq = held.ancestor.digest, held.fork_seq
         number = execute(
-            "INSERT INTO conversations (digest, owner, root, created_at, settings) VALUES (?, ?, ?, ?, ?)",
-            (key.digest, key.owner, key.root, micros, settings),
+            """INSERT INTO conversations (digest, owner, root, created_at, settings, ancestor, fork_seq)
+            VALUES (?, ?, ?, ?, ?, ?, ?)""",
+            (key.digest, key.owner, key.root, micros, settings, ancestor, fork_seq),
         ).lastrowid
         assert number is not None
-        row = Row(number, Head(key.root), 0.0, now)
+        row = Row(number, held.head, 0.0, now)
         execute("INSERT INTO heads (conversation) VALUES (?)", (number,))
-        execute(_INSERT_SEGMENT, (number << 32, 1, 0, micros, None))
+        for index, start, end, tokens, opened_at, summary in held.segments:
+            execute(_INSERT_SEGMENT, (number << 32 | index, start, end, tokens, opened_at, summary))
+        self._ids += [(number, event_id, seq) for seq, _, event_id, _ in held.events]
+        self._events += [(number << 32 | seq, total, name, body) for seq, total, name, body in held.events]
         self._change(row)
         self._heads[key.digest] = row
         return row.head
@@ -194,7 +211,9 @@ class Transaction:
         )
         place, opened_at = row.id << 32 | plan.index, round(now * 1e6)
         self._connection.execute("UPDATE segments SET end_seq = ? WHERE place = ?", (cut, place))
-        self._connection.execute(_INSERT_SEGMENT, (place + 1, cut + 1, start_tokens, opened_at, plan.summary))
+        self._connection.execute(
+            _INSERT_SEGMENT, (place + 1, cut + 1, None, start_tokens, opened_at, plan.summary)
+        )
         return row.head
 
     def retain(self, key: Key, before_index: int, now: float) -> int:
@@ -209,16 +228,16 @@ class Transaction:
             low = row.id << 32
             self._connection.execute(_RETIRE, (low, low | start))
             self._connection.execute("DELETE FROM events WHERE place > ? AND place < ?", (low, low | start))
-            forget(self._connection, row.id)
+            trim(self._connection, row.id, start, removed)
             row.head = replace(row.head, first_seq=start)
             self._change(row)
         return removed
 
-    def erase(self, owner: Owner, key: Key | None, now: float) -> Erased:
+    def erase(self, owner: Owner, key: Key | None, now: float, *, keep_forks: bool) -> Erased:
         """See `EventStore.erase`."""
         execute = self._connection.execute
         if key is not None:
-            digests = [key.digest]
+            digests = [key.digest] if keep_forks else [d for (d,) in execute(_WITH_FORKS, (key.digest,))]
         else:
             digests = [d for (d,) in execute("SELECT digest FROM conversations WHERE owner IS ?", (owner,))]
         gone = self.remove(digests, None)
@@ -251,6 +270,8 @@ class Transaction:
         low, high = number << 32, number << 32 | MAX_SEQ
         self._connection.execute(_FORGET_IDS, (number, low, high))
         forget(self._connection, number)
+        # The id may be used anew, by a conversation that has no forks.
+        self._connection.execute(_LET_FORKS_GO, (number,))
         for table in ("events", "retired", "segments"):
             self._connection.execute(f"DELETE FROM {table} WHERE place BETWEEN ? AND ?", (low, high))  # noqa: S608 - a fixed name
         self._connection.execute("DELETE FROM heads WHERE conversation = ?", (number,))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from summarizer.context import Frame
+from summarizer.context import Boundary, Frame
 from summarizer.context.blocks import PENDING
 from summarizer.context.policies import (
     Age,
@@ -22,11 +22,11 @@ from summarizer.context.policies import (
     Pin,
     TokenBudget,
     apply_policies,
-    build_with_policies,
     view_of,
 )
 from summarizer.errors import InvalidSetting, TokenLimitExceeded
 from summarizer.meter import count_tokens
+from tests.summarizer.context.compositions import build, compositions, done, score
 from tests.summarizer.histories import (
     MODEL,
     answering,
@@ -37,46 +37,7 @@ from tests.summarizer.histories import (
     histories,
     user,
 )
-from tests.summarizer.requests import anthropic_faults, openai_faults
-
-SEED = "Notes on the earlier part of this conversation: the user lives in Oslo."
-SEEDED = Frame("You answer.", count("You answer."), 0, SEED, count(SEED))
-
-
-def _score(unit):
-    return (unit.first_seq * 7919) % 13
-
-
-few = st.integers(1, 12)
-policies = st.one_of(
-    st.builds(lambda n: KeepLast(items=n), few),
-    st.builds(lambda n: KeepLast(units=n), few),
-    st.builds(lambda n: KeepLast(turns=n), few),
-    st.builds(TokenBudget, st.integers(1, 600)),
-    st.builds(lambda s: Age(timedelta(seconds=s)), few),
-    st.builds(Hybrid, few, st.integers(0, 6)),
-    st.builds(
-        lambda first, roles: Pin(first_user=first, roles=roles),
-        st.booleans(),
-        st.sampled_from([(), {"system"}, {"tool"}]),
-    ),
-    st.builds(lambda seq: Pin(seqs={seq}), few),
-    st.builds(
-        DropRoles, st.sets(st.sampled_from(["user", "assistant", "tool", "system"]), max_size=3), recent=few
-    ),
-    st.builds(lambda best, recent: Importance(_score, best=best, recent=recent), st.integers(0, 6), few),
-    st.builds(lambda recent: Importance(_score, at_least=6, recent=recent), few),
-    st.builds(lambda keep, batch: ClearToolResults(keep, batch, template="[gone]"), few, few),
-    st.builds(lambda over, keep: Offload(over, 40, keep, template="[{shape}]"), few, st.integers(0, 3)),
-)
-compositions = st.lists(policies, max_size=4).map(Compose)
-
-
-def done(coroutine):
-    """What a coroutine returns that waits for nothing."""
-    with pytest.raises(StopIteration) as ended:
-        coroutine.send(None)
-    return ended.value.value
+from tests.summarizer.requests import faults_by_dialect, openai_faults
 
 
 def shown(given, events):
@@ -89,24 +50,16 @@ def messages_of(given, events):
     return [m for _, unit in shown(given, events).shown() for block in unit.blocks for m in block.messages]
 
 
-def build(given, events, budget=None, *, frame=SEEDED, ratio=1.0):
-    return done(
-        build_with_policies(
-            events, session_id="s", frame=frame, policies=given, budget=budget, ratio=ratio, count=count
-        )
-    )
-
-
 @given(histories(), compositions)
 def test_every_composition_gives_a_valid_request(events, given):
     """Law 16: no orphan result, no call without its results; what begins with the user still does."""
     messages = messages_of(given, events)
 
     assert openai_faults(messages) == []
-    assert anthropic_faults([user(), *messages]) == []
+    assert faults_by_dialect([user(), *messages]) == {}
     whole = messages_of([], events)
-    if not anthropic_faults(whole):
-        assert anthropic_faults(messages) == []
+    if not faults_by_dialect(whole):
+        assert faults_by_dialect(messages) == {}
 
 
 @given(histories(), compositions, st.integers(1, 1200), st.floats(0.5, 3))
@@ -120,8 +73,7 @@ def test_every_composition_keeps_the_budget(events, given, budget, ratio):
     assert context.tokens <= budget
     if ratio >= 1:
         assert count_tokens(context.messages, model=MODEL) <= budget
-    assert openai_faults(context.messages) == []
-    assert anthropic_faults(context.messages) == []
+    assert faults_by_dialect(context.messages) == {}
 
 
 @given(histories(), compositions)
@@ -179,22 +131,13 @@ def test_a_view_is_a_function_of_the_log(events, given):
     assert json.dumps(messages_of(given, events)) == json.dumps(messages_of(given, list(events)))
 
 
-def boundary(view):
-    """What is left out and what is rewritten: between two changes of this, the view only grows."""
-    return (
-        tuple(unit.first_seq for unit in view.units if not unit.shown),
-        tuple(seq for unit in view.units for seq in sorted(unit.rewritten)),
-    )
-
-
 @given(histories(most=16), compositions)
 def test_between_two_view_changes_the_view_only_grows_at_its_end(events, given):
-    """Law 11: while nothing more is left out or rewritten, every message stays as it was, to the byte."""
+    """Law 11: while the boundary is the same, every message stays as it was, to the byte."""
     for k in range(len(events)):
-        before, after = (shown(given, events[:n]) for n in (k, k + 1))
-        earlier = [m for _, u in before.shown() for b in u.blocks for m in b.messages]
-        later = [m for _, u in after.shown() for b in u.blocks for m in b.messages]
-        if boundary(before) != boundary(after) or any(m["content"] == PENDING for m in earlier):
+        before, after = (build(given, events[:n]) for n in (k, k + 1))
+        earlier, later = before.messages, after.messages
+        if before.boundary != after.boundary or any(m["content"] == PENDING for m in earlier):
             continue
 
         assert json.dumps(later[: len(earlier)]) == json.dumps(earlier)
@@ -225,7 +168,7 @@ LONG = events_of(
         (Age(timedelta(seconds=80)), 240 / 20),
         (Hybrid(40, 12), 120 / 10 + 60 / 3),
         (DropRoles({"tool"}, 20), 180 / 5),
-        (Importance(_score, best=6, recent=20), 180 / 5),
+        (Importance(score, best=6, recent=20), 180 / 5),
         (ClearToolResults(4, 10), 60 / 10),
         (Offload(30), 0),
         (KeepLast(units=40) | TokenBudget(900), 180 / 10 + 240 * 25 / 225),
@@ -233,17 +176,20 @@ LONG = events_of(
     ],
 )
 def test_the_prefix_changes_rarely(given, steps):
-    """Law 11: over 60 turns the prefix breaks no more often than the policy takes steps."""
-    breaks = 0
-    before = []
+    """Law 11: over 60 turns the prefix breaks no more often than the boundary moves, and that by steps."""
+    breaks = changes = 0
+    before, boundary = [], Boundary()
     for n in range(len(LONG)):
-        after = messages_of(given, LONG[: n + 1])
+        context = build(given, LONG[: n + 1], frame=Frame())
+        after = context.messages
+        changes += context.boundary != boundary
+        boundary = context.boundary
         if any(m["content"] == PENDING for m in after):
             continue
         breaks += after[: len(before)] != before
         before = after
 
-    assert breaks <= steps
+    assert breaks <= changes <= steps
 
 
 def test_policies_compose_with_a_bar_and_nest():

@@ -14,6 +14,7 @@ from summarizer.context.policies import (
     Compose,
     DropRoles,
     KeepLast,
+    Landmarks,
     Offload,
     Pin,
     TokenBudget,
@@ -21,7 +22,8 @@ from summarizer.context.policies import (
     horizon,
     view_of,
 )
-from tests.summarizer.context.test_policies_composed import done, shown
+from tests.summarizer.context.compositions import done
+from tests.summarizer.context.test_policies_composed import shown
 from tests.summarizer.histories import answering, assistant, calling, count, events_of, histories, user
 
 few = st.integers(1, 6)
@@ -45,12 +47,27 @@ def build(policies, events):
     return done(build_with_policies(events, session_id="s", frame=Frame(), policies=policies, count=count))
 
 
+@given(histories())
+def test_landmarks_say_what_stands_where(events):
+    """Messages before an index, and the index before which so many stand, as counting gives them."""
+    landmarks = Landmarks.of(events)
+    for first in range(min(3, len(events))):
+        part = events[first:]
+        for i in range(len(part) + 1):
+            messages = sum(event.message is not None for event in part[:i])
+
+            assert landmarks.messages_before(part, i) == messages
+            found = landmarks.index_of(part, messages)
+            assert sum(event.message is not None for event in part[:found]) == messages
+            assert found == len(part) or part[found].message is not None
+
+
 @given(histories(), st.lists(windows, min_size=1, max_size=2).map(Compose), st.integers(1, 4))
 def test_what_a_tail_leaves_unread_no_window_shows(events, policies, step):
     """A tail whose first unit is left out holds every unit that the policies show of the whole segment."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(horizon, "STEP", step)
-        tails = list(horizon.tails(events, policies))
+        tails = list(horizon.tails(events, list(policies), Landmarks.of(events)))
     units = {unit.first_seq: unit for unit in view_of(events, count).units}
     for tail in tails:
         view = shown(policies, tail)

@@ -1,5 +1,6 @@
 """Pages from the log: whole turns, large results apart, and no text that passes for another's."""
 
+import re
 from typing import Any
 
 from hypothesis import given, settings
@@ -74,3 +75,52 @@ def test_no_text_passes_for_another_role(said: list[str]) -> None:
     lines = [line for page in pages for line in page.text.splitlines() if not line.startswith("  ")]
 
     assert [line.split(":")[0] for line in lines] == [f"{n} assistant" for n in range(1, len(said) + 1)]
+
+
+def test_a_long_turn_goes_on_in_another_page() -> None:
+    """Between finished tool rounds, never between a call and its results; every event is on one page."""
+    wires: list[dict[str, Any]] = [{"role": "user", "content": "Go through all of them."}]
+    for _ in range(12):
+        wires += [call("look", "{}"), {"role": "tool", "tool_call_id": "c1", "content": "x" * 1500}]
+    pages = memory().create_pages(log(*wires))
+
+    assert len(pages) == 3
+    assert [page.first_seq for page in pages[1:]] == [(page.last_seq or 0) + 1 for page in pages[:-1]]
+    assert (pages[0].first_seq, pages[-1].last_seq) == (1, len(wires))
+    assert all((page.last_seq or 0) % 2 for page in pages)
+
+
+def test_an_unanswered_call_does_not_hold_a_page_open() -> None:
+    """Ten thousand tiny events behind it are pages of bounded size, made in one pass."""
+    wires = [{"role": "user", "content": "Go."}, call("look", "{}")]
+    wires += [{"role": "assistant", "content": f"Step {n}."} for n in range(10_000)]
+    pages = memory().create_pages(log(*wires))
+
+    assert max(len(page.text) for page in pages) < 120_000
+    assert len(pages) > 3
+
+
+def test_what_the_paging_tools_brought_is_on_no_page_twice() -> None:
+    """The call says which page it was."""
+    vm = memory()
+    events = log(
+        {"role": "user", "content": "What was it?"},
+        call("page_fault", '{"page_id": "e1-2"}'),
+        {"role": "tool", "tool_call_id": "c1", "content": WORDS},
+    )
+    (page,) = vm.create_pages(events)
+
+    assert page.text.splitlines()[1:] == [
+        '2 assistant calls: page_fault {"page_id": "e1-2"}',
+        "3 tool page_fault: [pages of this memory]",
+    ]
+
+
+@settings(max_examples=100, deadline=None)
+@given(text=texts.map(lambda text: f"\r\n {text}\x85".replace("\ud800", "")))
+def test_no_character_is_lost(text: str) -> None:
+    """Two blanks behind each line end, and nothing else, stand between a page and its text."""
+    (page,) = memory().create_pages(log({"role": "assistant", "content": text}))
+    ends = "(\r\n|[\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029])  "
+
+    assert re.sub(ends, r"\1", page.text) == f"1 assistant: {text}"

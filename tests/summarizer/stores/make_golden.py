@@ -35,6 +35,7 @@ async def talk(path: Path) -> None:
         model="gpt-4o-mini",
         token_threshold=4000,
     ) as manager:
+        manager.tools.configure(memory=None)  # The traces are made below.
         await manager.turn("My order A-1042 never came. Never call me.", "I look it up.", usage=USAGE)
         await manager.tool_used("find_order", {"id": "A-1042"}, {"state": "lost", "refund": "19.90"})
         await manager.ai_responds("It is lost; you get 19.90 back.", usage=USAGE)
@@ -59,8 +60,9 @@ async def small_talk(manager: SessionManager, parcels: range) -> None:
 
 
 def sql_of(path: Path) -> Iterator[str]:
-    """Each statement that makes the same database."""
+    """Each statement that makes the same database, without recall's index: it is derived, and has no dump."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript("DROP TABLE IF EXISTS recall_postings; DELETE FROM recall_marks;")
         for pragma in ("application_id", "user_version"):
             yield f"PRAGMA {pragma}={connection.execute(f'PRAGMA {pragma}').fetchone()[0]};"
         yield from connection.iterdump()

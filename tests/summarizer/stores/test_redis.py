@@ -334,7 +334,7 @@ async def test_an_expiry_and_a_create_keep_the_index_right(store: RedisStore) ->
         client.delete(*keys_of(store._prefix, None, "c"))
     orphaned = await store.list(None)
     await store.create(None, "c", {})
-    gone = await store._remove(None, "nothing", -1, 0)
+    gone = await store.erase(None, "nothing")
     [after] = await store.list(None)
 
     assert orphaned == ()
@@ -423,3 +423,14 @@ def test_a_server_of_ones_own_ends_with_its_block() -> None:
 
     assert answered
     assert not folder.exists()
+
+
+async def test_a_fork_that_was_never_made_is_not_shown(store: RedisStore) -> None:
+    """Whoever died between the entry and the fork leaves a name that nobody sees, and that can be used."""
+    await store._forks.enter(None, "c", "f")
+    unmade = await store.forks(None, "c")
+    await store.create(None, "f", {})
+
+    assert (unmade, await store.forks(None, "c")) == ((), ())
+    assert (await store.erase(None, "c")).conversations == 1
+    assert [row.conversation_id for row in await store.list(None)] == ["f"]

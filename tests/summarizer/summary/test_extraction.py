@@ -17,6 +17,7 @@ from summarizer.messages import Message
 from summarizer.summary.drafts import Draft
 from summarizer.summary.extraction import Extraction, extract_rules
 from summarizer.summary.record import EntryKind
+from summarizer.summary.speech import is_standing
 
 AT = datetime(2026, 11, 21, tzinfo=UTC)
 ORIGINS = {"system": Origin.SYSTEM, "user": Origin.USER, "assistant": Origin.ASSISTANT, "tool": Origin.TOOL}
@@ -375,3 +376,76 @@ def test_ten_megabytes_of_anything_take_bounded_time(stretch: str, role: str) ->
 
     assert time.perf_counter() - begun < 5
     assert len(found.drafts) < 400
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "The colour of the bike shed is ochre.",
+        "Our meeting with Ann moved to Tuesday.",
+        "Bo drinks nothing but tea in winter.",
+        "By the way, my sister lives in Porto.",
+    ],
+)
+def test_what_the_user_tells_is_kept(sentence: str) -> None:
+    """A statement of the user becomes a fact word for word, without words that only join it to the talk."""
+    found = extract_rules(log(("user", f"Hi! {sentence} What is the time?"), ("assistant", sentence)))
+
+    assert texts(found, EntryKind.FACT) == [sentence.removeprefix("By the way, ")]
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "It is broken again.",
+        "Tell me about the sea.",
+        "Is the sea deep?",
+        "Thanks, that helps.",
+        "I'm looking for a boat.",
+        "My order number is W2000.",
+    ],
+)
+def test_what_tells_nothing_by_itself_is_no_statement(sentence: str) -> None:
+    """Requests, questions, greetings, pronouns without a noun, and values that are kept with a label."""
+    found = extract_rules(log(("user", sentence), ("assistant", "ok")))
+
+    assert sentence not in texts(found, EntryKind.FACT)
+
+
+@pytest.mark.parametrize(
+    "sentence", ["I have tried it 30 times at least.", "Should you need the key, look in the drawer."]
+)
+def test_reports_and_conditions_do_not_bind(sentence: str) -> None:
+    """What was done, and what is said for a case that may not come, is no constraint."""
+    assert texts(extract_rules(log(("user", sentence))), EntryKind.CONSTRAINT) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("Checkout was upgraded to 5.13.9 this morning.", ["upgraded=5.13.9"]),
+        ("Part P-101 costs 3.14159 a piece.", ["part=P-101"]),
+        ("It starts at 9:55 pm.", []),
+    ],
+)
+def test_a_value_is_whole(text: str, values: list[str]) -> None:
+    """No tail of a version, a decimal or a time is taken for a value of its own."""
+    found = extract_rules(log(("user", "Hi"), ("assistant", text)))
+
+    assert texts(found, EntryKind.FACT) == values
+
+
+@pytest.mark.parametrize(
+    ("sentence", "rule"),
+    [
+        ("Never write to main.", True),
+        ("I want to pay no more than 300 euros.", True),
+        ("I am vegetarian.", True),
+        ("Do not call before noon.", True),
+        ("I don't want insurance with it.", False),
+        ("I'd like a seat without neighbours.", False),
+    ],
+)
+def test_rules_are_told_from_wishes(sentence: str, rule: bool) -> None:
+    """A wish about one thing may go where room is short; a rule, a limit or an allergy may not."""
+    assert is_standing(sentence) is rule

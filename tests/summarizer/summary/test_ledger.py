@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from hypothesis import given
@@ -87,7 +88,7 @@ def test_mentions_raise_a_value() -> None:
 
 
 def test_priorities() -> None:
-    """The newest request comes first, then open entries, then constraints, the newest before older ones."""
+    """The newest request comes first, then constraints, newest and oldest by turns, then open questions."""
     ledger = [
         entry(1, EntryKind.OBJECTIVE, "Plan the long trip to Rome.", "objective"),
         *(entry(i, EntryKind.CONSTRAINT, f"Rule {i} must be kept by all means.") for i in range(2, 30)),
@@ -97,10 +98,68 @@ def test_priorities() -> None:
     counts = [len(fit(ledger, budget, COUNTER).entries) for budget in (0, 14, 40, 4000)]
 
     assert [e.id for e in fit(ledger, 0, COUNTER).entries] == ["e30"]
-    assert [e.id for e in fit(ledger, 20, COUNTER).entries] == ["e30", "e31"]
-    assert [e.id for e in fit(ledger, 40, COUNTER).entries][-3:] == ["e29", "e30", "e31"]
+    assert [e.id for e in fit(ledger, 20, COUNTER).entries] == ["e29", "e30"]
+    assert [e.id for e in fit(ledger, 40, COUNTER).entries] == ["e2", "e28", "e29", "e30"]
     assert counts == sorted(counts)
     assert fit(ledger, 4000, COUNTER).omitted == 0
+
+
+def test_rules_come_before_wishes() -> None:
+    """Where room is short, a model's note stays first, then what binds for good, then newer wishes."""
+    noted = replace(entry(1, EntryKind.CONSTRAINT, "Boats make me sick."), writer="model")
+    ledger = [
+        noted,
+        entry(2, EntryKind.CONSTRAINT, "Never book a night train."),
+        *(entry(i, EntryKind.CONSTRAINT, f"I don't want insurance for trip {i}.") for i in range(3, 30)),
+    ]
+
+    assert [e.id for e in fit(ledger, 16, COUNTER).entries] == ["e1", "e2"]
+    assert [e.id for e in fit(ledger, 28, COUNTER).entries] == ["e1", "e2", "e29"]
+
+
+def test_what_a_model_noted_comes_before_what_rules_found() -> None:
+    """A model chose it among all that was said; values in great number do not push it out."""
+    noted = replace(entry(1, EntryKind.FACT, "The boiler is Ann's."), writer="model")
+    ledger = [
+        noted,
+        *(entry(i, EntryKind.FACT, f"order_id=W{i}", f"order_id=W{i}|") for i in range(1000, 1300)),
+    ]
+
+    assert noted in fit(ledger, 30, COUNTER).entries
+
+
+def test_values_that_only_the_assistant_said_come_last() -> None:
+    """Nobody took them up, so what the user told goes first; once somebody does, they are values as any."""
+    told = entry(1, EntryKind.FACT, "The boiler is Ann's.")
+    said = [
+        entry(i, EntryKind.FACT, f"study=B{i}", f"study=B{i}|", Origin.ASSISTANT) for i in range(1000, 1300)
+    ]
+    taken_up = replace(said[0], sources=(1000, 1400))
+
+    assert told in fit([told, *said], 12, COUNTER).entries
+    assert taken_up in fit([told, *said[1:], taken_up], 20, COUNTER).entries
+
+
+def test_old_and_new_statements_stay_by_turns() -> None:
+    """Rules cannot tell which statement will matter, so neither the oldest nor the newest take all room."""
+    told = [entry(i, EntryKind.FACT, f"Room {i} is painted white.") for i in range(1, 41)]
+    kept = [e.sources[0] for e in fit(told, 60, COUNTER).entries]
+
+    assert {1, 2, 39, 40} <= set(kept)
+    assert len(kept) < 20
+
+
+def test_an_old_statement_never_stands_without_the_newer_one_on_its_subject() -> None:
+    """The newer may correct the older, so room for one of them goes to the newer."""
+    told = [entry(i, EntryKind.FACT, f"Room {i} is painted white.") for i in range(2, 41)]
+    told = [entry(1, EntryKind.FACT, "The regatta is on Friday."), *told]
+    told.insert(20, entry(50, EntryKind.FACT, "The regatta was moved to Monday."))
+    sizes = [
+        {e.sources[0] for e in fit(told, budget, COUNTER).entries} & {1, 50} for budget in range(0, 300, 5)
+    ]
+
+    assert {1, 50} in sizes
+    assert {1} not in sizes
 
 
 def test_no_kind_starves() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -46,6 +47,21 @@ def test_untouched_entries_stay_the_same_object() -> None:
         "e4", EntryKind.DECISION, "Order W77 is to be paid.", (4, 5), Origin.ASSISTANT, writer="model"
     )
     assert (found.next_entry, found.refused) == (5, ())
+
+
+def test_what_a_model_repeats_counts_as_noted() -> None:
+    """An addition that says what rules found adds nothing; the entry is a model's note from then on."""
+    told = Entry("e4", EntryKind.FACT, "The order is Ann's.", (4,), Origin.USER)
+    found = apply_operations(
+        (*LEDGER, told),
+        [Add(EntryKind.FACT, "the order is Ann's", (4,)), Add(EntryKind.FACT, "order_id=W77", (4,))],
+        events_by_seq=EVENTS,
+        sources=SourceIndex([told.text, FACT.text]),
+        next_entry=5,
+    )
+
+    assert [one.reason_code for one in found.refused] == ["entry.duplicate"] * 2
+    assert found.entries == (*LEDGER, replace(told, writer="model"))
 
 
 @pytest.mark.parametrize(

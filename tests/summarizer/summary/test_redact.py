@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from summarizer.summary.redact import REDACTED, is_secret_name, redact
+from summarizer.summary.redact import REDACTED, is_secret_name, redact, redact_pieces
 
 HEX = "0123456789abcdef" * 4
 
@@ -73,3 +74,16 @@ def test_names_of_secrets() -> None:
         "access_token",
         "API-Key",
     ]
+
+
+@given(st.lists(st.integers(0, 120), max_size=4))
+def test_a_secret_in_pieces_goes_from_each(cuts: list[int]) -> None:
+    """Wherever a text is cut, the pieces hold as little of a secret as the whole, and all else."""
+    text = f"my note: sk-{HEX[:40]} and AKIA{'X7' * 8}, password is hunter2hunter2 as said"
+    ends = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
+    pieces = redact_pieces([text[start:end] for start, end in pairwise(ends)])
+
+    whole = "".join(pieces).replace(REDACTED, "")
+
+    assert whole == redact(text).replace(REDACTED, "")
+    assert len(pieces) == len(ends) - 1

@@ -200,3 +200,19 @@ def test_a_seed_is_one_frame(entries: list[Entry], budget: int) -> None:
     assert head.startswith("[Notes on ")
     assert tail.startswith("[End of notes")
     assert all(line.startswith("- ") or line in wording.HEADINGS.values() for line in body)
+
+
+def test_sentences_stand_on_lines_of_their_own() -> None:
+    """What the user told or a model noted is a line each; values with labels share one."""
+    facts = [
+        entry(1, EntryKind.FACT, "The boiler is Ann's; the lift is Bo's."),
+        entry(2, EntryKind.FACT, "zip=60621", "|zip"),
+        entry(3, EntryKind.FACT, "room=B7", "|room"),
+    ]
+    seed, _, _ = render_seed(Summary(through=9, entries=tuple(facts)), budget=500, counter=COUNTER)
+
+    assert seed.splitlines()[1:-1] == [
+        "Values:",
+        "- The boiler is Ann's; the lift is Bo's.",
+        "- zip=60621; room=B7",
+    ]

@@ -89,3 +89,11 @@ def test_indexing_is_linear(stretch: str) -> None:
     verify_text(text[:20_000], SourceIndex([text]))
 
     assert time.perf_counter() - begun < 5
+
+
+def test_a_version_is_no_date() -> None:
+    """Numbers in the shape of a date that name no day are proved by standing there, and only so."""
+    sources = SourceIndex(["Onboarding is up to 16.19.23. The party is on 16.12.23."])
+
+    assert verify_text("Onboarding is at 16.19.23 now, after 16.12.23.", sources).unproved == ()
+    assert verify_text("Onboarding is at 16.19.24 now.", sources).unproved == ("16.19.24",)

@@ -1,0 +1,1 @@
+"""The parts of the bill: caches, prices, transcripts, contestants, and the replay that joins them."""

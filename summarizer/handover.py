@@ -1,0 +1,67 @@
+"""What is written down when a child opens: why, at what cost, and what the child must know. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+from .economy import Decision, carried_record
+from .events import Event, EventKind
+from .policy import Plan, Trigger
+from .recording import PICO
+from .stores.protocol import Loaded
+from .summary import SummaryOutcome
+from .units import left_open, memory_seqs, open_calls
+
+__all__ = ["calls_record", "opening_record"]
+
+_LEFT_OPEN_KEPT: Final = 64
+"""Open calls behind the cut whose late results are still accepted; older ones are orphans."""
+
+
+def opening_record(
+    written: SummaryOutcome, planned: Plan, trigger: Trigger, loaded: Loaded, decision: Decision | None
+) -> dict[str, Any]:
+    """The data of a `segment.created` event."""
+    record = {
+        "trigger": trigger.value,
+        "index": loaded.head.index + 1,
+        "cut": planned.cut.seq,
+        "writer": written.summary.writer,
+        "before_tokens": planned.before_tokens,
+        "tail_tokens": planned.tail_tokens,
+        "seed_tokens": written.seed_tokens,
+        "model_calls": calls_record(written),
+        "rejections": [asdict(rejection) for rejection in written.rejections],
+        "notes": dict(written.notes),
+    }
+    if decision is not None:
+        record["expected"] = decision.handed_over(
+            after_tokens=planned.tail_tokens + written.seed_tokens,
+            asked=written.summary.writer != "extractive" or bool(written.calls or written.rejections),
+        ).to_dict()
+    return record | _carried(loaded.events, planned.cut.seq) | carried_record(loaded.events)
+
+
+def _carried(events: Sequence[Event], cut: int) -> dict[str, Any]:
+    """What the child must know of what lies before it: open calls, the guard's snapshot, facts of memory."""
+    left = [*left_open(events), *open_calls([e for e in events if e.seq <= cut])][-_LEFT_OPEN_KEPT:]
+    known = (e.data.get("guard_seq", 0) for e in events if e.kind is EventKind.SEGMENTED)
+    newest = max((*known, *(e.seq for e in events if e.kind is EventKind.GUARD_SNAPSHOT)), default=0)
+    told = {"left_open": left, "guard_seq": newest, "memory": memory_seqs(events)}
+    return {name: value for name, value in told.items() if value}
+
+
+def calls_record(written: SummaryOutcome) -> list[dict[str, Any]]:
+    """The requests to summary models, as they are stored."""
+    return [
+        {
+            "model": call.model,
+            "usage": None if call.usage is None else call.usage.to_dict(),
+            "cost_pico": None if call.cost_usd is None else int(call.cost_usd * PICO),
+            "duration_s": round(call.duration_s, 3),
+        }
+        | ({"live": True} if call.live else {})
+        for call in written.calls
+    ]
