@@ -13,6 +13,7 @@ from .context.policies import Policies, build_with_policies, short_digest
 from .conversation import Conversation
 from .cost_policy import CostAwarePolicy
 from .economy import RECENT, CacheRule, Decision, Situation, cache_rule, decide, pace_of
+from .errors import InvalidSetting
 from .messages import jsonable
 from .meter import (
     TokenCounter,
@@ -275,7 +276,13 @@ def _cached(conversation: Conversation, rule: CacheRule) -> bool | None:
 
 
 def given_policy(policy: Policy | None, threshold: float | None, max_turns: int | None) -> Policy | None:
-    """The policy with a threshold or turn count given beside it."""
+    """The policy with a threshold or turn count given beside it.
+
+    Raises:
+        InvalidSetting: It is none.
+    """
+    if policy is not None and not isinstance(policy, Policy):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidSetting(f"policy={policy!r}: use a Policy, such as CostAwarePolicy(), or None")
     if threshold is None and max_turns is None:
         return policy
     given = policy or Policy()

@@ -142,6 +142,13 @@ async def test_an_erased_conversation_takes_no_writes() -> None:
         {"summarizer": []},
         {"session_id": "a~b"},
         {"session_id": ""},
+        {"policy": "cost"},
+        {"retain": -1},
+        {"context_policies": 3},
+        {"cache_control": "2h"},
+        {"vm_mode": "strict"},
+        {"enable_vm": True, "vm_mode": "loose"},
+        {"recall_embeddings": 5},
     ],
     ids=str,
 )
