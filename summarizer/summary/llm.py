@@ -159,6 +159,8 @@ class LitellmModel:
             parameters["response_format"] = {"type": "json_schema", "json_schema": schema}
         if request.tools:
             parameters["tools"] = [dict(tool) for tool in request.tools]
+            # Else litellm looks for its own MCP tools among them, and fails without `mcp` (1.106.2).
+            parameters["_skip_mcp_handler"] = True
             if not _forgets_on_tool_choice(self.model):
                 parameters["tool_choice"] = "none"
         kept = {name: value for name, value in parameters.items() if name not in self._refused}
