@@ -16,6 +16,7 @@ CALLERS_OF_LITELLM = frozenset(
         "test_wire",
         "test_live_wire",
         "test_litellm",
+        "test_recall_embeddings",
         "test_local_model",
         "test_llm",
         "test_tracking",

@@ -2,13 +2,15 @@
 
 import asyncio
 import json
+import os
 import re
+import subprocess
+import sys
 import threading
 import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
-from importlib.util import find_spec
 
 import pytest
 import structlog
@@ -272,7 +274,18 @@ async def served() -> AsyncIterator[tuple[str, list[dict]]]:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", bodies
 
 
-needs_litellm = pytest.mark.skipif(find_spec("litellm") is None, reason="litellm is not installed")
+APART = "RECALL_EMBEDDINGS_APART"
+needs_litellm = pytest.mark.skipif(APART not in os.environ, reason="runs in a process of its own, below")
+
+
+async def test_litellm_embeds_in_a_process_of_its_own() -> None:
+    """What litellm keeps of its embedding clients would meet the servers of later tests."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-k", "test_a_model_", __file__]
+    environment = {**os.environ, APART: "1"}
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, env=environment)
+
+    assert done.returncode == 0, done.stdout
+    assert "skipped" not in done.stdout
 
 
 @needs_litellm
