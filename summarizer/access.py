@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from . import config
 from .ancestry import inheritance_of, read_path
 from .conversation import Conversation, cache_of
-from .errors import SessionExists, SessionNotFound
+from .errors import SessionExists, SessionNotFound, StoreConflict
 from .events import Event, EventKind
 from .gauge import counter_of
 from .meter import TokenCounter, counter_for_model
@@ -22,6 +22,9 @@ from .stores import default_store, open_store
 from .stores.protocol import EventStore, Owner
 
 __all__ = ["Access", "Founding"]
+
+_TRIES: Final = 50
+"""Times that a change of settings is made anew because somebody else wrote meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,18 +139,19 @@ class Access:
         self._conversation = conversation
         return conversation
 
-    async def append(self, build: Callable[[Conversation], list[Event]]) -> tuple[Conversation, list[Event]]:
-        """Write what `build` makes for the conversation; one round trip once the conversation is open."""
+    async def append(
+        self, build: Callable[[Conversation], list[Event]], *, expect: int | None = None
+    ) -> tuple[Conversation, list[Event]]:
+        """Write what `build` makes for the conversation; one round trip once the conversation is open.
+
+        `expect` is the log's last seq that the caller has seen; at another one nothing is written.
+        """
         conversation = await self.open(write=True)
         events = build(conversation)
         try:
-            await self._append(conversation, events)
+            await self._append(conversation, events, expect=expect)
         except SessionNotFound:
-            # What this process remembers has expired in the store: begin anew, where that is allowed.
-            self._forget()
-            if not self._create:
-                raise
-            conversation = await self.open(write=True)
+            conversation = await self._begin_anew()
             await self._append(conversation, events)
         return conversation, events
 
@@ -172,16 +176,31 @@ class Access:
             self.store, self.owner, self.root, ancestors, after_seq=after_seq, until_seq=until_seq
         )
 
-    async def change_settings(self, changes_to: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
-        """Change the stored settings, as they are now in the store."""
-        conversation = await self.current()
-        settings = {**conversation.settings, **changes_to(conversation.settings)}
-        if settings == conversation.settings:
+    async def change_settings(
+        self, changes_to: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+    ) -> None:
+        """Change the stored settings, as they are now in the store; of changes at once none is lost."""
+        for left in range(_TRIES, 0, -1):
+            try:
+                conversation = await self.current()
+            except SessionNotFound:
+                conversation = await self._begin_anew()
+            while conversation.resume_seq is None:  # Others of this process know of newer settings, not read yet.
+                conversation = await self.refresh(conversation)
+            settings = {**conversation.settings, **changes_to(conversation.settings)}
+            if settings == conversation.settings:
+                return
+            recorder = Recorder(counter_of(conversation), None, clock=self.clock)
+            event = recorder.record(EventKind.SETTINGS, {"settings": settings})
+            try:
+                await self._append(conversation, [event], expect=conversation.head.last_seq)
+            except StoreConflict:
+                if left == 1:
+                    raise
+                continue
+            await self.refresh(conversation)
             return
-        recorder = Recorder(counter_of(conversation), None, clock=self.clock)
-        event = recorder.record(EventKind.SETTINGS, {"settings": settings})
-        await self._append(conversation, [event])
-        await self.refresh(conversation)
+        raise AssertionError("unreachable")
 
     async def set_system_prompt(self, system_prompt: str | None) -> None:
         """Replace the system prompt, creating the conversation if need be."""
@@ -189,9 +208,11 @@ class Access:
         counter = counter_of(await self.open(write=True))
         await self.change_settings(lambda _: _prompt_settings(counter, system_prompt))
 
-    async def _append(self, conversation: Conversation, events: list[Event]) -> None:
+    async def _append(
+        self, conversation: Conversation, events: list[Event], *, expect: int | None = None
+    ) -> None:
         appended = await self.store.append(
-            self.owner, self.session_id, events, after_seq=conversation.known_seq
+            self.owner, self.session_id, events, expect=expect, after_seq=conversation.known_seq
         )
         conversation.absorb_append(appended, events)
         cache_of(self.store).keep(self.owner, self.root, conversation)
@@ -238,9 +259,17 @@ class Access:
         held = self.session_id
         return held != self.root and config.parse_session_id(held)[1] > conversation.head.index
 
-    def _forget(self) -> None:
+    async def _begin_anew(self) -> Conversation:
+        """Create what this process remembers and the store has let expire; to be called where it is not found.
+
+        Raises:
+            SessionNotFound: This may not create it.
+        """
         cache_of(self.store).drop(self.owner, self.root)
         self._conversation = None
+        if not self._create:
+            raise SessionNotFound(self.session_id)
+        return await self.open(write=True)
 
 
 def _prompt_settings(counter: TokenCounter, system_prompt: str | None) -> dict[str, Any]:

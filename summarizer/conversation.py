@@ -16,7 +16,7 @@ from .config import cached_bytes
 from .context import Context
 from .context.policies import Landmarks
 from .cost_policy import read_policy
-from .events import Event, EventKind
+from .events import Event, EventKind, taken_back, without_message
 from .messages import dump_json
 from .policy import Policy
 from .stores.protocol import Appended, EventStore, Head, Loaded, Owner
@@ -165,6 +165,15 @@ class Conversation:
                 self.landmarks.add(event)
                 if event.kind is EventKind.VIEW_CHANGED:
                     self.view_changes[event.event_id] = event
+                elif seqs := taken_back(event):
+                    self._take_back(seqs)
+
+    def _take_back(self, seqs: Sequence[int]) -> None:
+        first = self.events[0].seq
+        for at in (seq - first for seq in seqs if first <= seq):
+            if self.events[at].message is not None:
+                self.events[at] = without_message(self.events[at])
+        self.landmarks = Landmarks.of(self.events)
 
 
 def _weight(event: Event) -> int:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 from .context.blocks import MESSAGE_FRAME
-from .errors import InvalidMessage
+from .dialects.answers import chat_response
+from .errors import InvalidMessage, InvalidSetting
 from .events import Event, EventKind, Origin, keyed_ids, new_event_id
 from .messages import Message, ToolCall, as_wire, dump_json, jsonable, result_text
 from .meter import Calibration, TokenCounter, Usage, cost_of, message_tokens, price_for, price_table_id
@@ -18,12 +19,14 @@ __all__ = [
     "LONG_TEXT",
     "PICO",
     "Answer",
+    "Entry",
     "Recorder",
     "Sent",
     "is_long",
+    "read_all",
     "read_answer",
+    "read_said",
     "report_of",
-    "role_of",
     "row_of",
 ]
 
@@ -57,6 +60,27 @@ class Answer:
     model: str | None = None
 
 
+class Entry(NamedTuple):
+    """A message to be recorded.
+
+    Attributes:
+        said: The message; an assistant's with what was reported of it.
+        tokens: Its content tokens, if they are known.
+        data: Kept with the event, JSON values.
+        event_id: The event's id, if it does not follow from the batch's key.
+    """
+
+    said: Message | Answer
+    tokens: int | None = None
+    data: Mapping[str, Any] | None = None
+    event_id: str | None = None
+
+    @property
+    def message(self) -> Message:
+        """The message itself."""
+        return self.said.message if isinstance(self.said, Answer) else self.said
+
+
 class Recorder:
     """Makes events of one conversation.
 
@@ -85,13 +109,18 @@ class Recorder:
         self._keyed = None if idempotency_key is None else keyed_ids(idempotency_key)
 
     def message(
-        self, message: Message, *, tokens: int | None = None, data: Mapping[str, Any] | None = None
+        self,
+        message: Message,
+        *,
+        tokens: int | None = None,
+        data: Mapping[str, Any] | None = None,
+        event_id: str | None = None,
     ) -> Event:
         """The event of one message; `tokens` if the host knows its content tokens already."""
         if tokens is None:
             tokens = self.weigh(message)
         origin = self._origin or _ORIGINS[message.role]
-        return self._event(EventKind.MESSAGE, origin, tokens, message, data or {})
+        return self._event(EventKind.MESSAGE, origin, tokens, message, data or {}, event_id=event_id)
 
     def answer(
         self,
@@ -101,21 +130,24 @@ class Recorder:
         metadata: Mapping[str, Any] | None = None,
         tokens: int | None = None,
         report: Mapping[str, Any] | None = None,
+        data: Mapping[str, Any] | None = None,
+        event_id: str | None = None,
     ) -> Event:
         """The event of an assistant message with its usage and price."""
         model = answer.model or self._model
-        data: dict[str, Any] = {}
-        if model:
-            data["model"] = model
-        if provider:
-            data["provider"] = provider
+        data = dict(data or {}) | _reported(answer.usage, model, provider, report)
         if metadata:
             data["metadata"] = jsonable(metadata)
-        if answer.usage is not None:
-            data |= _billing(answer.usage, model, provider)
-        if report is not None:
-            data["report"] = report
-        return self.message(answer.message, tokens=tokens, data=data)
+        return self.message(answer.message, tokens=tokens, data=data, event_id=event_id)
+
+    def usage(
+        self, answer: Answer, *, provider: str | None = None, report: Mapping[str, Any] | None = None
+    ) -> Event:
+        """The usage of an answer whose message is recorded by itself, as a record of its own."""
+        model = answer.model or self._model
+        return self.record(
+            EventKind.USAGE, {"completes": True} | _reported(answer.usage, model, provider, report)
+        )
 
     def tool(
         self,
@@ -168,9 +200,17 @@ class Recorder:
         return max(0, message_tokens(message.to_wire(), self._counter, self._model) - MESSAGE_FRAME)
 
     def _event(
-        self, kind: EventKind, origin: Origin, tokens: int, message: Message | None, data: Mapping[str, Any]
+        self,
+        kind: EventKind,
+        origin: Origin,
+        tokens: int,
+        message: Message | None,
+        data: Mapping[str, Any],
+        *,
+        event_id: str | None = None,
     ) -> Event:
-        event_id = new_event_id() if self._keyed is None else self._keyed(self._count)
+        if event_id is None:
+            event_id = new_event_id() if self._keyed is None else self._keyed(self._count)
         self._count += 1
         return Event(kind, event_id, self._clock(), origin, tokens, message, data)
 
@@ -266,7 +306,8 @@ def read_answer(
 
     Args:
         response: Text; a message mapping; a Chat Completions response as a mapping or an object
-            (OpenAI, litellm); an object with `content`; content parts, or `None`.
+            (OpenAI, litellm), an Anthropic `Message`, an OpenAI `Response`; an object with `content`; content
+            parts, or `None`.
         usage: Usage handed over beside it; goes before the response's own.
         model: The model's name; goes before the response's own.
         tool_calls: Calls of the answer, in wire shape, beside text, parts or `None`.
@@ -282,11 +323,52 @@ def read_answer(
         if tool_calls:
             said["tool_calls"] = tool_calls
         return Answer(Message.from_wire(said), None if usage is None else Usage.from_response(usage), model)
-    wire = _answer_wire(response)
+    wire = chat_response(_answer_wire(response))
     reported = Usage.from_response(usage) if usage is not None else Usage.from_response(response)
     named = wire.get("model") if "choices" in wire else None
     message = _answer_message(wire)
     return Answer(message, reported, model or (named if isinstance(named, str) else None))
+
+
+def read_said(value: object, *, usage: object = None, model: str | None = None) -> Message | Answer:
+    """Read a message, or a whole response; see `read_answer`."""
+    if role_of(value) in (None, "assistant"):
+        return read_answer(value, usage=usage, model=model)
+    return Message.from_wire(value)
+
+
+def read_all(
+    values: Sequence[object],
+    data: Sequence[Mapping[str, Any] | None] | None,
+    tokens: Sequence[int | None] | None,
+    keys: Sequence[str] | None,
+    *,
+    usage: object = None,
+    model: str | None = None,
+) -> list[Entry]:
+    """Read several messages; `usage` and `model` are of the last answer among them.
+
+    Raises:
+        InvalidMessage: One of them cannot be read.
+        InvalidSetting: `data`, `tokens` or `keys` of another length.
+    """
+    for name, given in (("data", data), ("tokens", tokens), ("idempotency_key", keys)):
+        if given is not None and len(given) != len(values):
+            raise InvalidSetting(
+                f"{name} has {len(given)} entries for {len(values)} messages; give one for each"
+            )
+    said = [read_said(value) for value in values]
+    if usage is not None or model is not None:
+        last = next((i for i in range(len(said) - 1, -1, -1) if isinstance(said[i], Answer)), None)
+        if last is None:
+            raise InvalidSetting(
+                "usage and model are of an answer, but there is no assistant message; leave them out"
+            )
+        said[last] = read_answer(values[last], usage=usage, model=model)
+    nothing: Sequence[None] = [None] * len(values)
+    kept = nothing if data is None else [one and jsonable(one) for one in data]
+    ids = nothing if keys is None else [keyed_ids(key)(0) for key in keys]
+    return list(map(Entry, said, nothing if tokens is None else tokens, kept, ids))
 
 
 def _answer_wire(response: object) -> Mapping[str, Any]:
@@ -327,13 +409,29 @@ def _answer_message(wire: Mapping[str, Any]) -> Message:
     return Message.from_wire(choice.get("message"))
 
 
+def _reported(
+    usage: Usage | None, model: str | None, provider: str | None, report: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """What an event says of who answered, and at what price."""
+    data: dict[str, Any] = {}
+    if model:
+        data["model"] = model
+    if provider:
+        data["provider"] = provider
+    if usage is not None:
+        data |= _billing(usage, model, provider)
+    if report is not None:
+        data["report"] = report
+    return data
+
+
 def _billing(usage: Usage, model: str | None, provider: str | None) -> dict[str, Any]:
-    price = price_for(model, provider)
-    cost = None if price is None else cost_of(usage, price)
+    price = None if usage.cost_usd is not None else price_for(model, provider)
+    cost = usage.cost_usd if price is None else cost_of(usage, price)
     found: dict[str, Any] = {
         "usage": usage.to_dict(),
         "cost_pico": None if cost is None else int(cost * PICO),
     }
-    if cost is not None:
+    if price is not None and cost is not None:
         found["prices"] = price_table_id()
     return found

@@ -17,17 +17,19 @@ from .context.breakpoints import CacheControl
 from .context.policies import Policies
 from .economy import CacheHealth, Decision, Savings, savings_of
 from .errors import InvalidSetting, SessionNotFound
-from .events import Event, Origin
+from .events import Event, EventKind, Origin
 from .forking import Forker, Place, SessionNode, tree_of
 from .gauge import Gauge, given_policy
 from .messages import Message, jsonable, result_text
+from .meter import Usage
 from .policy import Policy
 from .recall import Recalled, meaning_of
 from .recall.embedding import EmbeddingsSpec
 from .recalling import Recaller
-from .recording import read_answer, role_of, row_of
+from .recording import Answer, Entry, read_all, read_answer, read_said, row_of
 from .retention import Retain, checked_retain
 from .segmentation import SegmentationOutcome
+from .state import State, changed_state, state_of
 from .stats import SessionStats, Span, stats_of
 from .stores.protocol import EventStore, Owner, Segment
 from .summary import resolve_summarizer
@@ -250,8 +252,8 @@ class SessionManager:
             The tip's session id; the message is durable.
         """
         answer = read_answer(content, usage=usage, model=model, tool_calls=tool_calls)
-        return await self._writer.write_answer(
-            [], answer, provider=provider, metadata=metadata, tokens=tokens
+        return await self._writer.write_messages(
+            [Entry(answer, tokens)], provider=provider, metadata=metadata
         )
 
     async def turn(
@@ -273,13 +275,11 @@ class SessionManager:
         """
         asked = Message.from_wire({"role": "user", "content": user_message})
         answer = read_answer(ai_response, usage=usage, model=model)
-        return await self._writer.write_answer(
-            [asked],
-            answer,
+        asked_tokens, tokens_said = tokens or (None, None)
+        return await self._writer.write_messages(
+            [Entry(asked, asked_tokens), Entry(answer, tokens_said)],
             provider=provider,
             metadata=metadata,
-            tokens=None if tokens is None else tokens[1],
-            asked_tokens=None if tokens is None else tokens[0],
             idempotency_key=idempotency_key,
         )
 
@@ -359,21 +359,109 @@ class SessionManager:
             InvalidMessage: An unknown role, content that cannot be kept; the log is as it was.
             OrphanToolResult: A tool result that answers no open call.
         """
-        origin = Origin.IMPORTED if imported else None
-        if role_of(message_or_response) in (None, "assistant"):
-            answer = read_answer(message_or_response, usage=usage, model=model)
-            return await self._writer.write_answer(
-                [], answer, tokens=tokens, idempotency_key=idempotency_key, origin=origin
-            )
-        message = Message.from_wire(message_or_response)
-        if message.role == "tool":
-            await self._writer.check_open(message.tool_call_id, idempotency_key)
-        return await self._writer.write(
-            lambda recorder, _: [recorder.message(message, tokens=tokens)],
-            idempotency_key,
-            origin=origin,
-            texts=(message,),
+        said = read_said(message_or_response, usage=usage, model=model)
+        if isinstance(said, Message) and said.role == "tool":
+            await self._writer.check_open(said.tool_call_id, idempotency_key)
+        return await self._writer.write_messages(
+            [Entry(said, tokens)],
+            idempotency_key=idempotency_key,
+            origin=Origin.IMPORTED if imported else None,
         )
+
+    async def record_all(
+        self,
+        messages: Sequence[object],
+        *,
+        data: Sequence[Mapping[str, Any] | None] | None = None,
+        tokens: Sequence[int | None] | None = None,
+        usage: object = None,
+        model: str | None = None,
+        idempotency_key: str | Sequence[str] | None = None,
+        imported: bool = False,
+    ) -> str:
+        """Record several messages in one atomic batch; nothing comes between them.
+
+        Unlike `record`, it keeps a tool result whose call is not known: contexts show it as a note.
+
+        Args:
+            messages: As `record` takes them; none writes nothing.
+            data: Of each message what is kept with its event, JSON values, or `None`.
+            tokens: Of each message its content tokens, or `None` where you have not counted them.
+            usage: Reported usage of the last assistant message, if it is not in it.
+            model: The model that answered last, if it is not in its message.
+            idempotency_key: The same key records once. A list names each message: a batch of which all is
+                recorded writes nothing, and one of which a part is raises `PartialBatch`.
+            imported: As for `record`.
+
+        Raises:
+            InvalidMessage: One of them cannot be kept; the log is as it was.
+            InvalidSetting: `data`, `tokens` or a list of keys of another length.
+        """
+        one = idempotency_key if isinstance(idempotency_key, str) else None
+        each = None if isinstance(idempotency_key, str) else idempotency_key
+        given = read_all(messages, data, tokens, each, usage=usage, model=model)
+        if not given:
+            return self.session_id
+        return await self._writer.write_messages(
+            given, idempotency_key=one, origin=Origin.IMPORTED if imported else None
+        )
+
+    async def note(self, data: Mapping[str, Any]) -> str:
+        """Record a fact of the host's own, JSON values, beside the messages; no context shows it."""
+        kept = jsonable(data)
+        return await self._writer.write(lambda recorder, _: [recorder.record(EventKind.NOTE, kept)])
+
+    async def report_usage(
+        self, usage: object, *, model: str | None = None, provider: str | None = None
+    ) -> str:
+        """Book the usage of an answer whose message is recorded by itself, without its usage.
+
+        Args:
+            usage: What the provider reported, in any provider's shape.
+            model: The model that answered.
+            provider: Who served it, for prices that depend on it.
+
+        Raises:
+            InvalidSetting: There is no usage in it.
+        """
+        reported = Usage.from_response(usage)
+        if reported is None:
+            raise InvalidSetting(f"no usage in a {type(usage).__name__}; leave the call out")
+        answer = Answer(Message("assistant", ""), reported, model)
+        return await self._writer.write_usage(answer, provider=provider)
+
+    async def take_back(
+        self,
+        seqs: Sequence[int],
+        *,
+        instead: Sequence[object] = (),
+        data: Sequence[Mapping[str, Any] | None] | None = None,
+        expect: int,
+    ) -> str:
+        """Take messages back: contexts, cuts and summaries to come go without them, in every worker.
+
+        The log keeps them: `read`, `recall` and totals know them still, and so does a summary that stands.
+
+        Args:
+            seqs: Their events.
+            instead: Messages recorded in their place, in the same batch, as `record_all` takes them.
+            data: Of each of these what is kept with its event.
+            expect: The log's last seq that you have seen.
+
+        Raises:
+            StoreConflict: Somebody wrote in between; nothing was written.
+        """
+        return await self._writer.take_back(seqs, read_all(instead, data, None, None), expect=expect)
+
+    async def clear(self) -> str:
+        """Begin anew: a child session without a seed, so that contexts are empty, in every worker.
+
+        The log keeps what was said: `read`, `recall`, totals and `$vN` know it still; `erase` removes it.
+
+        Raises:
+            SessionNotFound: The id does not exist.
+        """
+        return await self._writer.clear()
 
     @property
     def vm(self) -> SessionMemory:
@@ -394,6 +482,35 @@ class SessionManager:
     async def update_system_prompt(self, system_prompt: str | None) -> None:
         """Replace the system prompt, in this segment and all that follow."""
         await self._access.set_system_prompt(system_prompt)
+
+    async def get_state(self) -> State:
+        """The free record beside the conversation, as it is in the store now; see `save_state`.
+
+        Raises:
+            SessionNotFound: The id does not exist; reading creates nothing.
+        """
+        return state_of((await self._access.current()).settings)
+
+    async def save_state(self, values: Mapping[str, Any], *, version: int | None = None) -> State:
+        """Save a record of your own beside the conversation, as a whole; it is durable when this returns.
+
+        Args:
+            values: JSON values; all of the record.
+            version: The version that you have read, 0 for none yet. `None`: save over whatever is there.
+
+        Raises:
+            StateConflict: Another version is there; nothing was written.
+            InvalidSetting: Values that JSON does not give back as they are.
+        """
+        saved: dict[str, Any] = {}
+
+        def change(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+            saved.update(changed_state(settings, values, version, self._access.clock()))
+            return saved
+
+        await self._access.open(write=True)
+        await self._access.change_settings(change)
+        return state_of(saved)
 
     # Reading
 
@@ -474,15 +591,36 @@ class SessionManager:
         events = await self.read(include_all_segments=include_all_segments)
         return [row_of(event) for event in events if event.message is not None]
 
-    async def read(self, *, include_all_segments: bool = False) -> list[Event]:
+    async def read(
+        self, *, include_all_segments: bool = False, after_seq: int = 0, until_seq: int | None = None
+    ) -> list[Event]:
         """Events of the held session's own range, or of the whole log; every kind, in order.
 
         The whole log of a fork begins with what its ancestors still hold of the time before it.
+
+        Args:
+            include_all_segments: The whole log; `False`: the held session's own range.
+            after_seq: Of the whole log, only what lies behind this event.
+            until_seq: Of the whole log, nothing behind this event; `None`: up to its end.
         """
         if include_all_segments:
-            return await self._access.read()
+            return await self._access.read(after_seq, until_seq)
         own = await self._own_segment()
         return await read_log(self.store, self.owner, self.conversation_id, own.start_seq - 1, own.end_seq)
+
+    async def open_segment(self, *, seen: bool = False) -> tuple[Event, ...]:
+        """The events of the open segment, whichever session is held, as they are in the store now.
+
+        Args:
+            seen: As this manager last saw them, without asking the store if it has seen any.
+
+        Cost: one round trip, which brings only what is new.
+
+        Raises:
+            SessionNotFound: The id does not exist; reading creates nothing.
+        """
+        known = self._access.seen if seen else None
+        return tuple((known or await self._access.current()).events)
 
     async def get_stats(self, include_all_segments: bool = True, *, inherited: bool = True) -> SessionStats:
         """Totals of the conversation, or of the held session's own range; a restart changes none.
@@ -580,8 +718,19 @@ class SessionManager:
         root = await Forker(self._access, lambda: self.tools, self._access.clock).fork(
             Place(at, before, turns), session_id=session_id, system_prompt=system_prompt, metadata=metadata
         )
-        arguments: dict[str, Any] = {**self._given, "store": self.store, "create": False}
-        return SessionManager(root, **arguments)
+        return self.sibling(root, create=False)
+
+    def sibling(self, session_id: str | None = None, *, create: bool | None = None) -> SessionManager:
+        """A manager of another conversation, made with the arguments of this one. No I/O.
+
+        Args:
+            session_id: As for `SessionManager`; system prompt and metadata are those stored with it.
+            create: Whether a write may create it; `None`: as given here.
+        """
+        arguments: dict[str, Any] = {**self._given, "store": self.store}
+        if create is not None:
+            arguments["create"] = create
+        return SessionManager(session_id, **arguments)
 
     # Segmentation
 

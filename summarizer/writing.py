@@ -6,17 +6,17 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .access import Access
 from .conversation import Conversation
 from .errors import OrphanToolResult, StoreError
-from .events import Event, Origin, keyed_ids
+from .events import Event, EventKind, Origin, keyed_ids, take_back
 from .gauge import Gauge, counter_of
 from .messages import Message
 from .policy import Trigger
 from .recalling import Recaller
-from .recording import Answer, Recorder, is_long, report_of
+from .recording import Answer, Entry, Recorder, is_long, report_of
 from .retention import Retain, Retention
 from .segmentation import Segmentation, SegmentationOutcome, flights, segment_first
 from .stores.protocol import Owner
@@ -76,45 +76,87 @@ class Writer:
             self._tools = SessionTools(self._access, self.write, self._schemas)
         return self._tools
 
-    async def write_answer(
+    async def write_messages(
         self,
-        before: Sequence[Message],
-        answer: Answer,
+        entries: Sequence[Entry],
         *,
         provider: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        tokens: int | None = None,
-        asked_tokens: int | None = None,
         idempotency_key: str | None = None,
         origin: Origin | None = None,
     ) -> str:
-        """Write an answer with its usage, behind `before` in one batch; the tip's session id."""
+        """Write messages in one batch; `metadata` goes with the last answer. The tip's session id."""
+        newest = next((i for i in range(len(entries) - 1, -1, -1) if _is_answer(entries[i])), -1)
+        reports = newest >= 0 and cast("Answer", entries[newest].said).usage is not None
 
         def build(recorder: Recorder, conversation: Conversation) -> list[Event]:
-            events = [recorder.message(message, tokens=asked_tokens) for message in before]
-            report = None
-            if answer.usage is not None:
-                head = conversation.head
-                raw = self._gauge.fixed_tokens(conversation) + head.seed_tokens + head.segment_tokens
-                asked = sum(event.tokens for event in events)
-                sent = self._viewer.sent(head.last_seq)
-                report = report_of(
-                    answer,
-                    head,
-                    model=self._gauge.model_of(conversation),
-                    raw=raw + asked,
-                    sent=None if sent is None else replace(sent, tokens=sent.tokens + asked),
-                    tools=self._gauge.tools_tokens,
+            events: list[Event] = []
+            for i, (said, tokens, data, event_id) in enumerate(entries):
+                if isinstance(said, Message):
+                    events.append(recorder.message(said, tokens=tokens, data=data, event_id=event_id))
+                    continue
+                last = i == newest
+                asked = sum(event.tokens for event in events) if last else 0
+                event = recorder.answer(
+                    said,
+                    provider=provider,
+                    metadata=metadata if last else None,
+                    tokens=tokens,
+                    report=self._report(said, conversation, asked) if last else None,
+                    data=data,
+                    event_id=event_id,
                 )
-            events.append(
-                recorder.answer(answer, provider=provider, metadata=metadata, tokens=tokens, report=report)
-            )
+                events.append(event)
             return events
 
-        tip = await self.write(build, idempotency_key, origin=origin, texts=(*before, answer.message))
-        if answer.usage is not None and (seen := self._access.seen) is not None:
+        texts = [entry.message for entry in entries]
+        tip = await self.write(build, idempotency_key, origin=origin, texts=texts)
+        if reports and (seen := self._access.seen) is not None:
             self._viewer.watch_cache(seen)
         return tip
+
+    async def take_back(self, seqs: Sequence[int], instead: Sequence[Entry], *, expect: int) -> str:
+        """See `SessionManager.take_back`."""
+
+        def build(recorder: Recorder, _: Conversation) -> list[Event]:
+            note = recorder.record(EventKind.NOTE, take_back(seqs))
+            return [note, *(recorder.message(e.message, tokens=e.tokens, data=e.data) for e in instead)]
+
+        return await self.write(build, texts=[entry.message for entry in instead], expect=expect)
+
+    async def write_usage(self, answer: Answer, *, provider: str | None) -> str:
+        """See `SessionManager.report_usage`."""
+
+        def build(recorder: Recorder, conversation: Conversation) -> list[Event]:
+            report = self._report(answer, conversation, 0)
+            return [recorder.usage(answer, provider=provider, report=report)]
+
+        return await self.write(build)
+
+    async def clear(self) -> str:
+        """See `SessionManager.clear`."""
+        await self.settle_tools()
+        conversation = await self._access.open(write=False)
+        await self._job(conversation).clear()
+        await self._access.refresh(conversation)
+        await Recaller(self._access).sealed(conversation)
+        self._access.session_id = conversation.head.session_id
+        return self._access.session_id
+
+    def _report(self, answer: Answer, conversation: Conversation, asked: int) -> Mapping[str, Any] | None:
+        """What usage says of the context's size; `asked`: tokens that the batch puts before the answer."""
+        if answer.usage is None:
+            return None
+        head = conversation.head
+        sent = self._viewer.sent(head.last_seq)
+        return report_of(
+            answer,
+            head,
+            model=self._gauge.model_of(conversation),
+            raw=self._gauge.fixed_tokens(conversation) + head.seed_tokens + head.segment_tokens + asked,
+            sent=None if sent is None else replace(sent, tokens=sent.tokens + asked),
+            tools=self._gauge.tools_tokens,
+        )
 
     async def write(
         self,
@@ -123,6 +165,7 @@ class Writer:
         *,
         origin: Origin | None = None,
         texts: Sequence[Message] = (),
+        expect: int | None = None,
     ) -> str:
         """Write what `build` makes; segment if that is due.
 
@@ -131,6 +174,7 @@ class Writer:
             idempotency_key: The same key writes once.
             origin: Whose text it is, if its role does not say.
             texts: What is to be counted: beside the loop where one is long.
+            expect: The log's last seq; at another one nothing is written.
 
         Returns:
             The tip's session id; the events are durable.
@@ -149,10 +193,10 @@ class Writer:
 
         if any(is_long(message) for message in texts):
             opened = await access.open(write=True)
-            events = await asyncio.to_thread(make, opened)
-            conversation, events = await access.append(lambda _: events)
+            made = await asyncio.to_thread(make, opened)
+            conversation, events = await access.append(lambda _: made, expect=expect)
         else:
-            conversation, events = await access.append(make)
+            conversation, events = await access.append(make, expect=expect)
         if self._tools is not None:
             self._tools.fold(conversation)
         await self._viewer.record_changes(conversation)
@@ -255,6 +299,10 @@ class Writer:
             live=self._viewer.live_prefix,
             retention=self._retention,
         )
+
+
+def _is_answer(entry: Entry) -> bool:
+    return isinstance(entry.said, Answer)
 
 
 def _turn_is_open(events: Sequence[Event]) -> bool:

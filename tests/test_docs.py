@@ -18,7 +18,9 @@ import pytest
 from summarizer import settle
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+OF_RUNTIMES = ROOT / "docs" / "integrations"
+"""Pages whose snippets need an agent runtime; tests/integrations/test_pages.py runs them."""
 FENCE = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]+\]\((?!\w+:)([^)#\s]+)(?:#[^)]*)?\)")
 LAWS = 23
@@ -54,15 +56,22 @@ async def run_block(source: str, names: dict[str, Any]) -> None:
         await asyncio.to_thread(eval, code, names)
 
 
-@pytest.mark.parametrize("page", pages_with("python"), ids=name_of)
+async def run_page(page: Path, names: dict[str, Any]) -> None:
+    """Run the Python blocks of a page in order, each knowing the names of those before."""
+    for line, source in blocks(page, "python"):
+        await run_block("\n" * line + source, names)
+    await settle()
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in pages_with("python") if page.parent != OF_RUNTIMES], ids=name_of
+)
 async def test_every_snippet_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The Python blocks of a page run, in order, in one interpreter and an empty folder."""
     monkeypatch.setenv("LONGSPLICE_STORE", f"sqlite:///{tmp_path}/docs.db")
     names: dict[str, Any] = {"__name__": "docs", "__file__": name_of(page)}
     with contextlib.chdir(tmp_path):
-        for line, source in blocks(page, "python"):
-            await run_block("\n" * line + source, names)
-        await settle()
+        await run_page(page, names)
 
 
 def command_of(line: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import subprocess
@@ -45,8 +46,13 @@ def run(script: str, *arguments: str, folder: Path, typed: str = "", **settings:
 
 
 def test_every_example_is_tested() -> None:
-    """A new example gets a test here."""
-    text = Path(__file__).read_text("utf-8")
+    """A new example gets a test, here or beside the tests of the runtime that it shows."""
+    tests = [
+        Path(__file__),
+        *(ROOT / "tests" / "integrations").glob("*.py"),
+        *(ROOT / "tests").glob("*/test_sync.py"),
+    ]
+    text = "".join(path.read_text("utf-8") for path in tests)
 
     assert [path.name for path in EXAMPLES.glob("*.py") if path.stem not in text] == []
 
@@ -268,3 +274,38 @@ def number_in(text: str) -> int:
 
     assert found is not None
     return int(found.group(1))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="each attempt is a fork")
+def test_the_agent_survives_a_crash_between_any_two_steps(tmp_path: Path) -> None:
+    """Killed after each step in turn, others go on: the train is booked once, and the answer comes."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            str(ROOT / "tests" / "crashing_agent.py"),
+            str(EXAMPLES / "agent_runtime.py"),
+            tmp_path,
+        ],
+        check=False,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    series = [json.loads(line) for line in done.stdout.splitlines()]
+
+    assert {one["booked"] for one in series} == {"TGV-61 for 48.0\n"}
+    assert {one["answer"].partition(": ")[2].partition(": ")[0] for one in series} == {"This came of it"}
+    assert {step for one in series for step in one["died"]} == {
+        "the request is recorded",
+        "the state is saved",
+        "the model has answered",
+        "the answer is recorded",
+        "find_trains is recorded",
+        "book_train is recorded",
+        "the approval is recorded",
+        "the train is booked, and nobody knows",
+        "the decision is carried out",
+    }

@@ -247,6 +247,28 @@ def test_a_task_ended_by_a_signal_gives_its_number(tmp_path: Path) -> None:
 
 
 @posix_only
+def test_compat_runs_the_adapters_on_the_newest_in_each_environment(
+    copy: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Each environment is brought up to date, must hold its runtimes, and a failure in one is named."""
+    run = load(copy / "run.py")
+    builder = Builder(run, copy)
+    code = run.compat(None, ["-q"], builder)
+
+    folders = [folder for folder, _, _ in run.COMPAT]
+    upgraded = [call for call in builder.calls if "--upgrade" in call]
+    assert code == 0
+    assert len(upgraded) == len(folders)
+    assert any("openai-agents" in call for call in upgraded)
+    for folder in folders:
+        seen = (copy / folder / "called").read_text(encoding="utf-8").splitlines()
+        assert seen == [str(copy), "-m", "pytest", "tests/integrations", "-q"]
+    (copy / folders[1] / "exit_code").write_text("1", encoding="utf-8")
+    assert run.compat(None, [], builder) == 1
+    assert capfd.readouterr().out.endswith(f"failed in {folders[1]}\n")
+
+
+@posix_only
 def test_check_goes_on_after_a_failure_and_names_it(copy: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Each step is named, none hides the next, and the code says that one failed."""
     run = load(copy / "run.py")
@@ -273,7 +295,7 @@ def test_an_unknown_task_lists_the_known_ones(capsys: pytest.CaptureFixture[str]
 
     assert code == 2
     assert capsys.readouterr().err == (
-        "run.py: unknown task 'tset'; there are demo, test, check, bench, floor\n"
+        "run.py: unknown task 'tset'; there are demo, test, check, bench, floor, compat\n"
     )
 
 

@@ -16,7 +16,7 @@ from ..events import Event
 from ..messages import Message
 from ..units import Pairing, pair_calls
 
-__all__ = ["MESSAGE_FRAME", "Block", "arrange"]
+__all__ = ["MESSAGE_FRAME", "Block", "arrange", "sendable"]
 
 MESSAGE_FRAME: Final = 4
 """Tokens that a message costs beside its content: 3 for the frame, 1 for the role.
@@ -69,7 +69,7 @@ def arrange(events: Sequence[Event]) -> list[Block]:
             event = events[i]
             blocks.append(
                 Block(
-                    (_sendable(message),),
+                    (sendable(message),),
                     event.tokens + MESSAGE_FRAME,
                     event.seq,
                     event.seq,
@@ -105,13 +105,13 @@ def _round(
 ) -> Block:
     found = pairing.results[i]
     stand_in = PENDING if _first_after(users, i) is None else INTERRUPTED
-    messages, tokens, seqs = [_sendable(message)], events[i].tokens + MESSAGE_FRAME, [events[i].seq]
+    messages, tokens, seqs = [sendable(message)], events[i].tokens + MESSAGE_FRAME, [events[i].seq]
     keys = [call.id for call in message.tool_calls] or [*found, *pairing.open.get(i, ())]
     for key in dict.fromkeys(keys):
         j = found.get(key)
         result = events[j].message if j is not None and placed.get(j) == i else None
         if result is not None and j is not None:
-            messages.append(_sendable(result))
+            messages.append(sendable(result))
             tokens += events[j].tokens + MESSAGE_FRAME
             seqs.append(events[j].seq)
         else:
@@ -121,7 +121,7 @@ def _round(
     return Block(tuple(messages), tokens, events[i].seq, max(seqs), opens_turn=False, seqs=tuple(seqs))
 
 
-def _sendable(message: Message) -> dict[str, Any]:
+def sendable(message: Message) -> dict[str, Any]:
     """The message as providers accept it: where nothing else speaks, no content becomes the empty text."""
     wire = message.to_wire()
     if not wire["content"] and not ("tool_calls" in wire or "function_call" in wire):

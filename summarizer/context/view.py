@@ -98,6 +98,9 @@ class Context:
             decides that.
         volatile: Messages at the end that stand in this request alone, and would only cost in a cache.
         paged: Seqs of the events that stand whole on pages of virtual memory.
+        seqs: Of each message the seq of the event it is of; 0 for the system prompt, the seed, and what
+            stands in for a result that is missing or was put in for this request. A message may be a
+            rewritten form of its event's.
     """
 
     messages: list[dict[str, Any]]
@@ -113,6 +116,7 @@ class Context:
     boundary: Boundary | None = None
     volatile: int = 0
     paged: frozenset[int] = frozenset()
+    seqs: tuple[int, ...] = ()
 
     def shows(self, seq: int) -> bool:
         """Whether the event of this seq stands in it whole, if it is a message."""
@@ -199,8 +203,10 @@ def _context(
         messages.append({"role": "system", "content": frame.system_prompt})
     if frame.seed:
         messages.append({"role": "user", "content": frame.seed})
+    seqs = [0] * len(messages)
     for block in blocks:
         messages += block.messages
+        seqs += block.seqs
     framing = MESSAGE_FRAME * len(messages) + REPLY_PRIMING
     inner = MESSAGE_FRAME * sum(len(block.messages) for block in blocks)
     parts = {
@@ -212,7 +218,18 @@ def _context(
     }
     tokens = math.ceil(sum(parts.values()) * ratio)
     first, last = (events[0].seq, events[-1].seq) if events else (1, 0)
-    return Context(messages, session_id, last, tokens, parts, ratio, budget, omitted, first_seq=first)
+    return Context(
+        messages,
+        session_id,
+        last,
+        tokens,
+        parts,
+        ratio,
+        budget,
+        omitted,
+        first_seq=first,
+        seqs=tuple(seqs),
+    )
 
 
 def room_of(context: Context, most: int) -> int:
@@ -237,6 +254,7 @@ def with_record(context: Context, text: str, tokens: int, recalled: tuple[int, .
         parts=parts,
         recalled=recalled,
         volatile=context.volatile + 1,
+        seqs=(*context.seqs, 0),
     )
 
 

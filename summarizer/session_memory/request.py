@@ -234,7 +234,9 @@ async def _within(budget: int, kept: int, ratio: float, view: Callable[[int], Aw
 
 def _with_pages(shown: Context, desk: Desk, prompt: str | None, record: Record | None) -> Context:
     text, tokens = desk.system(prompt or "")
-    rest = shown.messages[1:] if prompt else shown.messages
+    rest, seqs = shown.messages, shown.seqs
+    if prompt:
+        rest, seqs = rest[1:], seqs[1:]
     seed = 1 if shown.parts["seed"] else 0
     pages: list[dict[str, Any]] = [] if record is None else [{"role": "user", "content": record.content}]
     parts = {**shown.parts, "system": tokens, "tools": shown.parts["tools"] + desk.tools_tokens}
@@ -246,6 +248,7 @@ def _with_pages(shown: Context, desk: Desk, prompt: str | None, record: Record |
         messages=[{"role": "system", "content": text}, *rest[:seed], *pages, *rest[seed:]],
         tokens=math.ceil(sum(parts.values()) * shown.ratio),
         parts=parts,
+        seqs=(0, *seqs[:seed], *(0 for _ in pages), *seqs[seed:]),
     )
 
 
@@ -280,6 +283,7 @@ def _with_suffix(context: Context, suffix: Record) -> Context:
         tokens=math.ceil(sum(parts.values()) * context.ratio),
         parts=parts,
         volatile=context.volatile + 1,
+        seqs=(*context.seqs, 0),
     )
 
 

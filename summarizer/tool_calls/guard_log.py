@@ -39,7 +39,7 @@ from guards.facts import (
 )
 
 from ..config import MAX_EVENT_BYTES
-from ..events import Event, EventKind
+from ..events import Event, EventKind, said
 from ..messages import Message, ToolCall
 from .answers import ERROR_CHARS, compact, lighten_snapshot
 from .session_guard import SessionGuard
@@ -138,8 +138,8 @@ class GuardLog:
         self.guard.apply(Said("system", text))
 
     def _fold(self, event: Event) -> None:
-        if event.message is not None:
-            self._message(event, event.message)
+        if (message := said(event)) is not None:
+            self._message(event, message)
         elif event.kind is EventKind.GUARD:
             self._records(event)
         elif event.kind is EventKind.GUARD_SNAPSHOT:

@@ -309,6 +309,8 @@ class SessionTools:
             await self._log.append(None)
         if await self._log.is_beaten(call_id):
             raise UnknownCallError(call_id)
+        if self._log.open_call(call_id) is not None:  # A worker that died began it; nobody will end it.
+            self.guard.after_call(call_id, outcome=Outcome.UNKNOWN)
         return await self._closed(verdict)
 
     # What earlier calls taught

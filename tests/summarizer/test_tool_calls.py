@@ -494,6 +494,20 @@ async def test_a_destructive_call_that_was_killed_asks_before_it_runs_again(
         assert following.verdict.reference == "$v2"
 
 
+async def test_a_call_that_was_killed_and_is_rejected_is_answered(tmp_path: Path) -> None:
+    """What a dead worker began, and a person refuses to run again, has its result in the conversation."""
+    async with FACTORIES["sqlite"]() as fresh:
+        await session(fresh.store).record(calls(("call_1", "remove", {"path": "/tmp/x"})))
+        await asyncio.to_thread(in_a_process, fresh, tmp_path / "runs", "killed")
+        await asyncio.to_thread(in_a_process, fresh, tmp_path / "runs", "again")
+        verdict = await session(await fresh.second()).tools.reject("call_1", "it is gone")
+        cold = session(await fresh.second())
+
+        assert (await cold.get_messages_for_llm())[-1]["content"] == verdict.message
+        assert (await cold.tools.open()).open_calls == ()
+        assert (tmp_path / "runs").read_text() == "remove /tmp/x\n"
+
+
 @pytest.mark.parametrize("name", DURABLE)
 async def test_of_equal_calls_in_two_processes_one_runs(name: str, tmp_path: Path) -> None:
     """Single flight across processes: the tool runs once, the other process is given its result."""
