@@ -16,9 +16,10 @@ from .config import cached_bytes
 from .context import Context
 from .context.policies import Landmarks
 from .cost_policy import read_policy
-from .events import Event, EventKind, taken_back, without_message
+from .events import Event, EventKind
 from .messages import dump_json
 from .policy import Policy
+from .standing import taken_back, without_message
 from .stores.protocol import Appended, EventStore, Head, Loaded, Owner
 
 __all__ = ["Conversation", "ConversationCache", "cache_of"]

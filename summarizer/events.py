@@ -13,7 +13,7 @@ import time
 from base64 import b64encode
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from hashlib import blake2b
@@ -35,11 +35,6 @@ __all__ = [
     "encode_event",
     "keyed_ids",
     "new_event_id",
-    "said",
-    "standing",
-    "take_back",
-    "taken_back",
-    "without_message",
 ]
 
 EVENT_SCHEMA: Final = 1
@@ -303,40 +298,6 @@ def _add_summary(totals: defaultdict[str, int], data: Mapping[str, Any]) -> None
         if cost is not None:
             totals["summary_priced_calls"] += 1
             totals["summary_cost_pico"] += cost
-
-
-_TAKEN_BACK: Final = "taken_back"
-
-
-def take_back(seqs: Sequence[int]) -> dict[str, Any]:
-    """The data of a note by which messages are taken back; see `standing`."""
-    return {_TAKEN_BACK: list(seqs)}
-
-
-def taken_back(event: Event) -> Sequence[int]:
-    """Seqs of the messages that this event takes back."""
-    return event.data.get(_TAKEN_BACK, ()) if event.kind is EventKind.NOTE else ()
-
-
-def without_message(event: Event) -> Event:
-    """The event as a record that is no message; `said` still knows what it was."""
-    return replace(event, message=None, data={**event.data, "said": event.message})
-
-
-def said(event: Event) -> Message | None:
-    """The event's message, also if it was taken back since: numbers that it gave away stay taken."""
-    return event.message if event.message is not None else event.data.get("said")
-
-
-def standing(events: Sequence[Event]) -> list[Event]:
-    """The events, in which a message that a later one takes back is a record without a message.
-
-    What is shown, cut and summarized goes by these; the log keeps what was said.
-    """
-    gone = {seq for event in events for seq in taken_back(event)}
-    if not gone:
-        return list(events)
-    return [without_message(e) if e.seq in gone and e.message is not None else e for e in events]
 
 
 _to_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode

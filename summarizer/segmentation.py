@@ -20,11 +20,12 @@ from .ancestry import inheritance_of, read_path
 from .cost_policy import CostAwarePolicy
 from .economy import Decision
 from .errors import SessionManagerError, StaleFence, StoreConflict, StoreError
-from .events import Event, EventKind, Origin, new_event_id, standing
+from .events import Event, EventKind, Origin, new_event_id
 from .handover import calls_record, opening_record
 from .meter import TokenCounter
 from .policy import Limits, Plan, Policy, Skip, Trigger, plan
 from .retention import Retention
+from .standing import standing, standing_in
 from .stores.protocol import HEAD_ONLY, EventStore, Head, Loaded, Owner
 from .summary import (
     ExtractiveSummarizer,
@@ -37,7 +38,7 @@ from .summary import (
     summarize,
 )
 from .telemetry import log
-from .units import Cut, is_running
+from .units import is_running
 
 __all__ = ["Flights", "Segmentation", "SegmentationOutcome", "seed_of", "settle"]
 
@@ -124,8 +125,7 @@ class Segmentation:
         Raises:
             StoreError: The store failed; nothing was changed.
         """
-        loaded = await self.store.load(self.owner, self.conversation_id)
-        loaded = replace(loaded, events=tuple(standing(loaded.events)))
+        loaded = standing_in(await self.store.load(self.owner, self.conversation_id))
         if not self.still_due(loaded.head, trigger):
             return SegmentationOutcome("elsewhere", loaded.head.session_id)
         planned = plan(loaded.head, loaded.events, self.policy, self.limits, trigger, decision=self.decision)
@@ -141,53 +141,11 @@ class Segmentation:
         try:
             outcome = await self._summarize_and_hand_over(loaded, planned, trigger, claim.fence, extractive)
         except BaseException:
-            await asyncio.shield(self._release(claim.fence))
+            await asyncio.shield(self.release(claim.fence))
             raise
         if self.retention is not None and outcome.status == "segmented":
             await self.retention.carry_out()
         return outcome
-
-    async def clear(self) -> None:
-        """Open a child that begins with nothing; a segmentation under way loses its lease.
-
-        What another worker writes meanwhile is behind the cut. Nothing to leave behind changes nothing.
-
-        Raises:
-            StoreError: The store failed; nothing was changed.
-        """
-        while True:
-            loaded = await self.store.load(self.owner, self.conversation_id)
-            if not loaded.head.seed_tokens and not any(event.message for event in loaded.events):
-                return
-            with contextlib.suppress(StoreConflict):  # A child was opened meanwhile: clear that one.
-                if await self._leave_all_behind(loaded):
-                    log.info("conversation.cleared", conversation_id=self.conversation_id)
-                    return
-
-    async def _leave_all_behind(self, loaded: Loaded) -> bool:
-        head, policy = loaded.head, self.policy
-        claim = await self.store.claim(
-            self.owner, self.conversation_id, index=head.index, lease_s=policy.lease_s, preempt=True
-        )
-        if claim.fence is None:
-            return False
-        planned = Plan(Cut(head.last_seq, turn_border=True), 0, 0, head.seed_tokens + head.segment_tokens)
-        nothing = SummaryOutcome(Summary(head.last_seq, model_through=head.last_seq), "", 0)
-        record = opening_record(nothing, planned, Trigger.MANUAL, loaded, None) | {"cleared": True}
-        try:
-            await self.store.segment(
-                self.owner,
-                self.conversation_id,
-                index=head.index,
-                cut=head.last_seq,
-                summary={"v": 1, "seed": "", "summary": nothing.summary.to_dict()},
-                seed_tokens=0,
-                fence=claim.fence,
-                events=[self._event(EventKind.SEGMENTED, record)],
-            )
-        finally:
-            await asyncio.shield(self._release(claim.fence))
-        return True
 
     async def _summarize_and_hand_over(
         self, loaded: Loaded, planned: Plan, trigger: Trigger, fence: int, extractive: bool
@@ -294,7 +252,8 @@ class Segmentation:
     def _event(self, kind: EventKind, data: Mapping[str, Any]) -> Event:
         return Event(kind, new_event_id(), self.clock(), Origin.SYSTEM, data=data)
 
-    async def _release(self, fence: int) -> None:
+    async def release(self, fence: int) -> None:
+        """Give the lease back; one that cannot be given back runs out."""
         with contextlib.suppress(StoreError, SessionManagerError):
             await self.store.release(self.owner, self.conversation_id, fence=fence)
 

@@ -378,6 +378,7 @@ class SessionManager:
         model: str | None = None,
         idempotency_key: str | Sequence[str] | None = None,
         imported: bool = False,
+        sent_tokens: int | None = None,
     ) -> str:
         """Record several messages in one atomic batch; nothing comes between them.
 
@@ -392,6 +393,8 @@ class SessionManager:
             idempotency_key: The same key records once. A list names each message: a batch of which all is
                 recorded writes nothing, and one of which a part is raises `PartialBatch`.
             imported: As for `record`.
+            sent_tokens: Raw tokens of the request that was answered, instructions and tool schemas included,
+                where not this manager's context was sent: the model's ratio is learned from them.
 
         Raises:
             InvalidMessage: One of them cannot be kept; the log is as it was.
@@ -403,7 +406,10 @@ class SessionManager:
         if not given:
             return self.session_id
         return await self._writer.write_messages(
-            given, idempotency_key=one, origin=Origin.IMPORTED if imported else None
+            given,
+            idempotency_key=one,
+            origin=Origin.IMPORTED if imported else None,
+            sent=sent_tokens,
         )
 
     async def note(self, data: Mapping[str, Any]) -> str:
@@ -412,7 +418,12 @@ class SessionManager:
         return await self._writer.write(lambda recorder, _: [recorder.record(EventKind.NOTE, kept)])
 
     async def report_usage(
-        self, usage: object, *, model: str | None = None, provider: str | None = None
+        self,
+        usage: object,
+        *,
+        model: str | None = None,
+        provider: str | None = None,
+        sent_tokens: int | None = None,
     ) -> str:
         """Book the usage of an answer whose message is recorded by itself, without its usage.
 
@@ -420,6 +431,7 @@ class SessionManager:
             usage: What the provider reported, in any provider's shape.
             model: The model that answered.
             provider: Who served it, for prices that depend on it.
+            sent_tokens: As for `record_all`.
 
         Raises:
             InvalidSetting: There is no usage in it.
@@ -428,7 +440,7 @@ class SessionManager:
         if reported is None:
             raise InvalidSetting(f"no usage in a {type(usage).__name__}; leave the call out")
         answer = Answer(Message("assistant", ""), reported, model)
-        return await self._writer.write_usage(answer, provider=provider)
+        return await self._writer.write_usage(answer, provider=provider, sent=sent_tokens)
 
     async def take_back(
         self,
@@ -721,7 +733,7 @@ class SessionManager:
         return self.sibling(root, create=False)
 
     def sibling(self, session_id: str | None = None, *, create: bool | None = None) -> SessionManager:
-        """A manager of another conversation, made with the arguments of this one. No I/O.
+        """A manager of another conversation, made with the arguments of this one, its guard's too. No I/O.
 
         Args:
             session_id: As for `SessionManager`; system prompt and metadata are those stored with it.
@@ -730,7 +742,10 @@ class SessionManager:
         arguments: dict[str, Any] = {**self._given, "store": self.store}
         if create is not None:
             arguments["create"] = create
-        return SessionManager(session_id, **arguments)
+        made = SessionManager(session_id, **arguments)
+        if configuration := self._writer.configuration:
+            made.tools.configure(**configuration)
+        return made
 
     # Segmentation
 

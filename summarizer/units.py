@@ -64,7 +64,7 @@ def safe_cuts(events: Sequence[Event], *, leave_overtaken: bool = False) -> tupl
     """Return the positions at which the open segment may be cut.
 
     A cut never parts an assistant message from its tool results (all of a parallel batch), nor
-    from reasoning that precedes it, nor the newest user message from what will answer it. It
+    from reasoning that precedes it, nor the newest user message or results from what will answer them. It
     never falls between a user message and its answer; inside a long turn it may fall
     between finished tool rounds.
 
@@ -247,6 +247,15 @@ def _after_question(events: Sequence[Event]) -> set[int]:
     return forbidden if asked is None else forbidden | set(range(asked, len(events)))
 
 
+def _after_results(events: Sequence[Event]) -> set[int]:
+    """The newest results stay with the answer that is to come: the model has not seen them yet."""
+    for i in range(len(events) - 1, -1, -1):
+        message = events[i].message
+        if message is not None:
+            return set(range(i, len(events))) if any(_answers(message)) else set()
+    return set()
+
+
 def _before_note(events: Sequence[Event]) -> set[int]:
     """A record that is no message (usage, a note) stays with the message before it."""
     return {i for i in range(len(events) - 1) if events[i + 1].message is None}
@@ -264,4 +273,4 @@ def _next_roles(events: Sequence[Event]) -> list[str | None]:
     return roles
 
 
-_RULES: Final[tuple[Rule, ...]] = (_after_reasoning, _after_question, _before_note)
+_RULES: Final[tuple[Rule, ...]] = (_after_reasoning, _after_question, _after_results, _before_note)

@@ -9,16 +9,18 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from .access import Access
+from .clearing import clear
 from .conversation import Conversation
 from .errors import OrphanToolResult, StoreError
-from .events import Event, EventKind, Origin, keyed_ids, take_back
+from .events import Event, EventKind, Origin, keyed_ids
 from .gauge import Gauge, counter_of
 from .messages import Message
 from .policy import Trigger
 from .recalling import Recaller
-from .recording import Answer, Entry, Recorder, is_long, report_of
+from .recording import Answer, Entry, Recorder, Sent, is_long, report_of
 from .retention import Retain, Retention
 from .segmentation import Segmentation, SegmentationOutcome, flights, segment_first
+from .standing import take_back
 from .stores.protocol import Owner
 from .summary import Summarizer
 from .telemetry import log
@@ -76,6 +78,11 @@ class Writer:
             self._tools = SessionTools(self._access, self.write, self._schemas)
         return self._tools
 
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """How the guard was configured; empty if it was not used yet."""
+        return {} if self._tools is None else self._tools.configuration
+
     async def write_messages(
         self,
         entries: Sequence[Entry],
@@ -84,8 +91,12 @@ class Writer:
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
         origin: Origin | None = None,
+        sent: int | None = None,
     ) -> str:
-        """Write messages in one batch; `metadata` goes with the last answer. The tip's session id."""
+        """Write messages in one batch; `metadata` goes with the last answer. The tip's session id.
+
+        `sent` are the raw tokens of the request that was answered, where the host knows them.
+        """
         newest = next((i for i in range(len(entries) - 1, -1, -1) if _is_answer(entries[i])), -1)
         reports = newest >= 0 and cast("Answer", entries[newest].said).usage is not None
 
@@ -102,7 +113,7 @@ class Writer:
                     provider=provider,
                     metadata=metadata if last else None,
                     tokens=tokens,
-                    report=self._report(said, conversation, asked) if last else None,
+                    report=self._report(said, conversation, asked, sent) if last else None,
                     data=data,
                     event_id=event_id,
                 )
@@ -124,11 +135,11 @@ class Writer:
 
         return await self.write(build, texts=[entry.message for entry in instead], expect=expect)
 
-    async def write_usage(self, answer: Answer, *, provider: str | None) -> str:
+    async def write_usage(self, answer: Answer, *, provider: str | None, sent: int | None) -> str:
         """See `SessionManager.report_usage`."""
 
         def build(recorder: Recorder, conversation: Conversation) -> list[Event]:
-            report = self._report(answer, conversation, 0)
+            report = self._report(answer, conversation, 0, sent)
             return [recorder.usage(answer, provider=provider, report=report)]
 
         return await self.write(build)
@@ -137,24 +148,34 @@ class Writer:
         """See `SessionManager.clear`."""
         await self.settle_tools()
         conversation = await self._access.open(write=False)
-        await self._job(conversation).clear()
+        await clear(self._job(conversation))
         await self._access.refresh(conversation)
         await Recaller(self._access).sealed(conversation)
         self._access.session_id = conversation.head.session_id
         return self._access.session_id
 
-    def _report(self, answer: Answer, conversation: Conversation, asked: int) -> Mapping[str, Any] | None:
-        """What usage says of the context's size; `asked`: tokens that the batch puts before the answer."""
+    def _report(
+        self, answer: Answer, conversation: Conversation, asked: int, told: int | None
+    ) -> Mapping[str, Any] | None:
+        """What usage says of the context's size.
+
+        Args:
+            answer: The answer with its usage.
+            conversation: The state before the answer.
+            asked: Tokens that the batch puts before it.
+            told: Tokens of the whole request, if the host told them.
+        """
         if answer.usage is None:
             return None
         head = conversation.head
         sent = self._viewer.sent(head.last_seq)
+        sent = None if sent is None else replace(sent, tokens=sent.tokens + asked)
         return report_of(
             answer,
             head,
             model=self._gauge.model_of(conversation),
             raw=self._gauge.fixed_tokens(conversation) + head.seed_tokens + head.segment_tokens + asked,
-            sent=None if sent is None else replace(sent, tokens=sent.tokens + asked),
+            sent=sent if told is None else Sent(told),
             tools=self._gauge.tools_tokens,
         )
 

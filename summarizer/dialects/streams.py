@@ -66,6 +66,8 @@ class AnswerBuilder:
 
     def add(self, chunk: object) -> None:
         """Take in one chunk; it is not changed."""
+        if _field(chunk, "type") == "chunk":  # OpenAI's helper `stream()` wraps what came.
+            chunk = _field(chunk, "chunk")
         if self._reader is None:
             self._reader = _reader_of(chunk)
         if self._reader is not None:

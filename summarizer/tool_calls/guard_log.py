@@ -39,8 +39,9 @@ from guards.facts import (
 )
 
 from ..config import MAX_EVENT_BYTES
-from ..events import Event, EventKind, said
+from ..events import Event, EventKind
 from ..messages import Message, ToolCall
+from ..standing import said
 from .answers import ERROR_CHARS, compact, lighten_snapshot
 from .session_guard import SessionGuard
 

@@ -51,9 +51,8 @@ class SessionTools:
     and is the same for another worker. A call costs two round trips: one before it, for what others did, and
     one after it. A destructive call, one with an idempotency key and one that may be replayed are written
     down before they run, which is a third. Of two workers that begin the same call, the first in the log
-    runs it. Each call that ran becomes a trace of `memory`, written once its result is.
-
-    Made by `SessionManager.tools`.
+    runs it. Each call that ran becomes a trace of `memory`, written once its result is. Made by
+    `SessionManager.tools`.
     """
 
     def __init__(self, access: Access, write: Write, schemas: Iterable[Mapping[str, Any]] = ()) -> None:
@@ -61,6 +60,7 @@ class SessionTools:
         self._write = write
         self._specs = {spec.name: spec for spec in map(ToolSpec.from_schema, schemas)}
         self._settings: dict[str, Any] = {}
+        self._memory: ToolMemoryManager | EllipsisType | None = ...
         self._verdicts: dict[str, Verdict] = {}
         self._traces = Traces(access)
         self._log = self.fresh_log()
@@ -89,6 +89,7 @@ class SessionTools:
         """Set the tools' specs, the memory and the guard's policies, before the first call.
 
         Give every worker of a conversation the same: what one knows nothing of, it neither replays nor keeps.
+        The managers of forks and siblings take it over.
 
         Args:
             tools: Specs; they go before those that the manager's tool schemas give.
@@ -104,8 +105,13 @@ class SessionTools:
         self._specs.update({spec.name: spec for spec in tools})
         self._settings |= settings
         if memory is not ...:
-            self._traces = Traces(self._access, memory)
+            self._memory, self._traces = memory, Traces(self._access, memory)
         self._log = self.fresh_log()
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """The arguments of `configure` that make another conversation's guard like this one."""
+        return {"tools": tuple(self._specs.values()), "memory": self._memory, **self._settings}
 
     async def open(self, *, bindings: bool = False) -> ToolGuard:
         """Bring guard and log up to date with each other: one round trip.
@@ -309,7 +315,7 @@ class SessionTools:
             await self._log.append(None)
         if await self._log.is_beaten(call_id):
             raise UnknownCallError(call_id)
-        if self._log.open_call(call_id) is not None:  # A worker that died began it; nobody will end it.
+        with suppress(UnknownCallError):  # Unless a worker that died began it, no such call is open.
             self.guard.after_call(call_id, outcome=Outcome.UNKNOWN)
         return await self._closed(verdict)
 

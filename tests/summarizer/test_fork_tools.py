@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from guards import Action
+from guards import Action, PermissionPolicy, ToolSpec
 from summarizer import SessionManager
 from summarizer.events import EventKind
 from tests.summarizer.stores.factories import FACTORIES, Fresh
@@ -122,3 +122,16 @@ async def test_a_call_that_is_under_way_is_open_in_the_fork() -> None:
         again = await fork.tools.run(tool, "remove", {"id": 7}, idempotency_key="seven")
 
         assert (again.verdict.action is Action.ALLOW, tool.runs) == (False, 0)
+
+
+async def test_a_forks_guard_is_configured_as_its_brothers():
+    """What needs a person in a conversation needs one in its fork, and in a sibling."""
+    sm = SessionManager("c", store="memory://")
+    sm.tools.configure(
+        [ToolSpec("wipe", destructive=True)], permissions=PermissionPolicy(confirm_destructive=True)
+    )
+    await sm.user_says("Wipe it.")
+
+    for other in (await sm.fork(), sm.sibling("d")):
+        done = await other.tools.run(lambda: "wiped", "wipe", {})
+        assert done.verdict.action == "confirm"

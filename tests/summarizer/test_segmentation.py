@@ -532,3 +532,25 @@ async def test_a_call_that_never_comes_back_does_not_stop_segmentation() -> None
         assert is_valid(context.messages)
         with pytest.raises(OrphanToolResult):
             await manager.record(tool_result("late", "Again."))
+
+
+async def test_the_model_sees_a_large_result_before_it_is_summarized():
+    """A result beyond the threshold stands in the next context, whole; it is summarized once it is answered."""
+    sm = SessionManager("c", store="memory://", token_threshold=1000, segmentation="inline")
+    for _ in range(6):
+        await sm.turn("What about the harbour? " * 10, "It has cranes. " * 10)
+    await sm.user_says("Read the report.")
+    await sm.record(
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "read", "arguments": "{}"}}],
+        }
+    )
+    report = "The crane of berth 7 lifts forty tons. " * 200
+    await sm.record({"role": "tool", "tool_call_id": "c1", "content": report})
+
+    assert (await sm.get_messages_for_llm())[-1]["content"] == report
+    await sm.ai_responds("It lifts forty tons.")
+    await sm.turn("Thank you.", "You are welcome.")
+    assert report not in [message["content"] for message in await sm.get_messages_for_llm()]

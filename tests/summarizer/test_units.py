@@ -19,6 +19,12 @@ def messages_of(events):
     return [event.message for event in events]
 
 
+def unseen_results(events):
+    """The newest message, if it is a result."""
+    said = [event for event in events if event.message is not None]
+    return said[-1] if said and said[-1].message.role in ("tool", "function") else None
+
+
 def test_an_empty_log_has_no_cut():
     """There is nothing to cut."""
     assert safe_cuts([]) == ()
@@ -60,7 +66,13 @@ def test_a_long_turn_may_be_cut_between_finished_rounds():
     """Inside a running turn a cut falls between tool rounds, and is no border."""
     rounds = [calling("a", "b"), answering("b"), answering("a"), calling("a"), answering("a")]
 
-    assert cuts(user(), *rounds) == [(4, False), (6, True)]
+    assert cuts(user(), *rounds, assistant()) == [(4, False), (6, False), (7, True)]
+
+
+def test_results_that_the_model_has_not_seen_stay():
+    """No cut behind the newest results until an answer follows them, whatever records come between."""
+    assert cuts(user(), calling("a"), answering("a"), calling("b"), answering("b"), None) == [(3, False)]
+    assert cuts(user(), assistant(), user(), calling("a"), answering("a")) == [(2, True)]
 
 
 def test_an_open_call_stays_with_all_that_follows():
@@ -82,7 +94,9 @@ def test_an_old_function_call_is_a_unit_too():
     """The older pair goes by the function's name."""
     call = {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}
 
-    assert cuts(user(), call, {"role": "function", "name": "f", "content": "1"}) == [(3, True)]
+    result = {"role": "function", "name": "f", "content": "1"}
+
+    assert cuts(user(), call, result, assistant()) == [(3, False), (4, True)]
 
 
 def test_call_ids_used_again_pair_with_the_nearest():
@@ -135,6 +149,8 @@ def test_open_calls_and_the_unanswered_question_stay_in_the_child(events):
         assert open_calls(events[: cut.seq]) == ()
         if asked is not None:
             assert asked in child
+        if (unseen := unseen_results(events)) is not None:
+            assert unseen in child
 
 
 @given(histories())
