@@ -30,6 +30,8 @@ NAMES = (
     "recall_bearing",
     "pages",
     "bill",
+    "adapters",
+    "endpoint",
 )
 _TAKES = {"data": ("agent_runs", "recall", "pages", "bill"), "plots": ("bill", "recall")}
 """Options that name a path, and the benchmarks that take each."""

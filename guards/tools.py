@@ -139,13 +139,15 @@ class ToolSpec:
     def from_schema(cls, tool: Mapping[str, Any]) -> ToolSpec:
         """From an OpenAI tool definition, nested (`{"type": "function", "function": {...}}`) or flat.
 
+        A free-text tool (`{"type": "custom", "custom": {...}}`) has a name and no parameters.
+
         The keys `x-read-only`, `x-destructive`, `x-idempotent`, `x-open-world` and `x-requires-confirmation`
         of the parameters' schema set the flags.
 
         Raises:
             ValueError: It has no name.
         """
-        inner = cast("Mapping[str, Any]", tool.get("function", tool))
+        inner = cast("Mapping[str, Any]", tool.get("function", tool.get("custom", tool)))
         schema = cast("Mapping[str, Any]", inner.get("parameters") or {})
         flags = {flag: schema.get("x-" + flag.replace("_", "-")) for flag in _FLAGS}
         known: dict[str, Any] = {flag: value for flag, value in flags.items() if isinstance(value, bool)}

@@ -152,7 +152,7 @@ class Access:
             await self._append(conversation, events, expect=expect)
         except SessionNotFound:
             conversation = await self._begin_anew()
-            await self._append(conversation, events)
+            await self._append(conversation, events, expect=expect)
         return conversation, events
 
     async def note(self, conversation: Conversation, event: Event) -> None:
@@ -176,16 +176,16 @@ class Access:
             self.store, self.owner, self.root, ancestors, after_seq=after_seq, until_seq=until_seq
         )
 
-    async def change_settings(
-        self, changes_to: Callable[[Mapping[str, Any]], Mapping[str, Any]]
-    ) -> None:
+    async def change_settings(self, changes_to: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
         """Change the stored settings, as they are now in the store; of changes at once none is lost."""
         for left in range(_TRIES, 0, -1):
             try:
                 conversation = await self.current()
             except SessionNotFound:
                 conversation = await self._begin_anew()
-            while conversation.resume_seq is None:  # Others of this process know of newer settings, not read yet.
+            while (
+                conversation.resume_seq is None
+            ):  # Others of this process know of newer settings, not read yet.
                 conversation = await self.refresh(conversation)
             settings = {**conversation.settings, **changes_to(conversation.settings)}
             if settings == conversation.settings:

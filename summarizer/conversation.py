@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -49,6 +49,7 @@ class Conversation:
         policy: The stored policy, read, with the seq of the settings it was read from.
         view_changes: The view changes among `events`, by event id, in order.
         landmarks: What windows must know of `events` without reading them.
+        gone: Seqs of all messages of the log that were taken back.
     """
 
     head: Head
@@ -64,6 +65,7 @@ class Conversation:
     policy: tuple[int, Policy] | None = None
     view_changes: dict[str, Event] = field(default_factory=dict[str, Event])
     landmarks: Landmarks = field(default_factory=Landmarks)
+    gone: frozenset[int] = frozenset()
 
     @classmethod
     def of(cls, loaded: Loaded) -> Conversation:
@@ -87,6 +89,14 @@ class Conversation:
         """The `after_seq` to load from; `None` if settings or seed must be read anew."""
         current = self.summary_index == self.head.index and self.settings_seq == self.head.settings_seq
         return self.known_seq if current else None
+
+    @property
+    def standing_head(self) -> Head:
+        """The head, with the size of what of the open segment stands."""
+        if not self.gone:
+            return self.head
+        gone = sum(event.tokens for event in self.events if event.seq in self.gone)
+        return replace(self.head, start_tokens=self.head.start_tokens + gone)
 
     def view(self, key: object, build: Callable[[], Context]) -> Context:
         """The context for a budget; built anew only if something changed."""
@@ -138,7 +148,7 @@ class Conversation:
         self.head, self.settings, self.settings_seq = fresh.head, fresh.settings, fresh.settings_seq
         self.summary, self.summary_index = fresh.summary, fresh.summary_index
         self.events, self.known_seq, self.weight = fresh.events, fresh.known_seq, fresh.weight
-        self.view_changes, self.landmarks = fresh.view_changes, fresh.landmarks
+        self.view_changes, self.landmarks, self.gone = fresh.view_changes, fresh.landmarks, fresh.gone
         self.viewed = None
         self.views.clear()
 
@@ -170,7 +180,7 @@ class Conversation:
                     self._take_back(seqs)
 
     def _take_back(self, seqs: Sequence[int]) -> None:
-        first = self.events[0].seq
+        first, self.gone = self.events[0].seq, self.gone.union(seqs)
         for at in (seq - first for seq in seqs if first <= seq):
             if self.events[at].message is not None:
                 self.events[at] = without_message(self.events[at])

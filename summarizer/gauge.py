@@ -106,7 +106,7 @@ class Gauge:
         full = 0
         if limits.soft is not None:
             full = fullness(
-                conversation.head,
+                conversation.standing_head,
                 limits,
                 fixed_tokens=self.fixed_tokens(conversation),
                 ratio=self.ratio_of(conversation),

@@ -10,11 +10,15 @@ from .economy import Decision, carried_record
 from .events import Event, EventKind
 from .policy import Plan, Trigger
 from .recording import PICO
+from .standing import gone_of, take_back
 from .stores.protocol import Loaded
 from .summary import SummaryOutcome
 from .units import left_open, memory_seqs, open_calls
 
-__all__ = ["calls_record", "opening_record"]
+__all__ = ["MARK", "calls_record", "opening_record"]
+
+MARK: Final = "mirror"
+"""Key of an event's data under which it says which message of a host's own list it is."""
 
 _LEFT_OPEN_KEPT: Final = 64
 """Open calls behind the cut whose late results are still accepted; older ones are orphans."""
@@ -45,12 +49,25 @@ def opening_record(
 
 
 def _carried(events: Sequence[Event], cut: int) -> dict[str, Any]:
-    """What the child must know of what lies before it: open calls, the guard's snapshot, facts of memory."""
+    """What the child must know of what lies before: open calls, guard's snapshot, memory, what is gone."""
     left = [*left_open(events), *open_calls([e for e in events if e.seq <= cut])][-_LEFT_OPEN_KEPT:]
     known = (e.data.get("guard_seq", 0) for e in events if e.kind is EventKind.SEGMENTED)
     newest = max((*known, *(e.seq for e in events if e.kind is EventKind.GUARD_SNAPSHOT)), default=0)
-    told = {"left_open": left, "guard_seq": newest, "memory": memory_seqs(events)}
-    return {name: value for name, value in told.items() if value}
+    told = {
+        "left_open": left,
+        "guard_seq": newest,
+        "memory": memory_seqs(events),
+        MARK: _newest_mark(events, cut),
+    }
+    return {name: value for name, value in told.items() if value} | take_back(gone_of(events))
+
+
+def _newest_mark(events: Sequence[Event], cut: int) -> Any:
+    """The newest mark before the cut: of a message, else as it was handed over to this session."""
+    marked = [event for event in events if MARK in event.data]
+    said = [event for event in marked if event.kind is EventKind.MESSAGE and event.seq <= cut]
+    told = said or [event for event in marked if event.kind is EventKind.SEGMENTED]
+    return told[-1].data[MARK] if told else None
 
 
 def calls_record(written: SummaryOutcome) -> list[dict[str, Any]]:

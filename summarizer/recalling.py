@@ -146,7 +146,8 @@ class Recaller:
 
     def _log(self, conversation: Conversation) -> Log:
         access = self._access
-        return Log(access.store, access.owner, conversation.head, tuple(conversation.events))
+        known = tuple(conversation.events)
+        return Log(access.store, access.owner, conversation.head, known, conversation.gone)
 
 
 def _ancestors(conversation: Conversation) -> tuple[Ancestor, ...]:

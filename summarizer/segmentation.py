@@ -25,7 +25,7 @@ from .handover import calls_record, opening_record
 from .meter import TokenCounter
 from .policy import Limits, Plan, Policy, Skip, Trigger, plan
 from .retention import Retention
-from .standing import standing, standing_in
+from .standing import gone_of, standing, standing_in
 from .stores.protocol import HEAD_ONLY, EventStore, Head, Loaded, Owner
 from .summary import (
     ExtractiveSummarizer,
@@ -170,7 +170,7 @@ class Segmentation:
                 events=[event],
             )
         except StoreConflict as conflict:
-            return await self._offer(written, conflict)
+            return await self._offer(written, conflict, loaded)
         after = written.seed_tokens + planned.tail_tokens
         log.info(
             "segment.created",
@@ -210,7 +210,8 @@ class Segmentation:
         if self.asks_a_model and previous is not None and previous.model_through != previous.through:
             before = inheritance_of(loaded.settings or {}).ancestors
             since, path = previous.model_through, (self.store, self.owner, self.conversation_id, before)
-            unread = tuple(standing(await read_path(*path, after_seq=since, until_seq=cut)))
+            read = await read_path(*path, after_seq=since, until_seq=cut)
+            unread = tuple(standing(read, gone_of(loaded.events)))
         running = None if planned.cut.turn_border else is_running(loaded.events, cut)
         return SummaryRequest(
             conversation_id=self.conversation_id,
@@ -237,17 +238,21 @@ class Segmentation:
         tail = tuple(event for event in loaded.events if event.seq > request.cut)
         return None if prefix is None else replace(prefix, tail=tail)
 
-    async def _offer(self, written: SummaryOutcome, conflict: StoreConflict) -> SegmentationOutcome:
-        """Somebody else was faster: adopt their child, keep what a model brought."""
+    async def _offer(
+        self, written: SummaryOutcome, conflict: StoreConflict, read: Loaded
+    ) -> SegmentationOutcome:
+        """Somebody else was faster: adopt their child; keep what a model brought, if all it read stands."""
         stale = isinstance(conflict, StaleFence)
         log.info("segment.conflict_lost", conversation_id=self.conversation_id, stale_fence=stale)
+        now = await self.store.load(self.owner, self.conversation_id)
         if written.calls:
-            data = {"summary": written.summary.to_dict(), "model_calls": calls_record(written)}
+            stands = gone_of(now.events) <= gone_of(read.events)
+            offered = written.summary if stands else Summary(0)
+            data = {"summary": offered.to_dict(), "model_calls": calls_record(written)}
             await self.store.append(
                 self.owner, self.conversation_id, [self._event(EventKind.SUMMARY_OFFERED, data)]
             )
-        head = (await self.store.load(self.owner, self.conversation_id)).head
-        return SegmentationOutcome("elsewhere", head.session_id)
+        return SegmentationOutcome("elsewhere", now.head.session_id)
 
     def _event(self, kind: EventKind, data: Mapping[str, Any]) -> Event:
         return Event(kind, new_event_id(), self.clock(), Origin.SYSTEM, data=data)

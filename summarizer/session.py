@@ -20,15 +20,17 @@ from .errors import InvalidSetting, SessionNotFound
 from .events import Event, EventKind, Origin
 from .forking import Forker, Place, SessionNode, tree_of
 from .gauge import Gauge, given_policy
+from .incoming import Answer, Entry, read_all, read_answer, read_said
 from .messages import Message, jsonable, result_text
 from .meter import Usage
 from .policy import Policy
 from .recall import Recalled, meaning_of
 from .recall.embedding import EmbeddingsSpec
 from .recalling import Recaller
-from .recording import Answer, Entry, read_all, read_answer, read_said, row_of
+from .recording import row_of
 from .retention import Retain, checked_retain
 from .segmentation import SegmentationOutcome
+from .standing import hosts_note
 from .state import State, changed_state, state_of
 from .stats import SessionStats, Span, stats_of
 from .stores.protocol import EventStore, Owner, Segment
@@ -413,8 +415,12 @@ class SessionManager:
         )
 
     async def note(self, data: Mapping[str, Any]) -> str:
-        """Record a fact of the host's own, JSON values, beside the messages; no context shows it."""
-        kept = jsonable(data)
+        """Record a fact of the host's own, JSON values, beside the messages; no context shows it.
+
+        Raises:
+            InvalidSetting: It has the key `taken_back`, which is the log's own.
+        """
+        kept = jsonable(hosts_note(data))
         return await self._writer.write(lambda recorder, _: [recorder.record(EventKind.NOTE, kept)])
 
     async def report_usage(
@@ -450,18 +456,20 @@ class SessionManager:
         data: Sequence[Mapping[str, Any] | None] | None = None,
         expect: int,
     ) -> str:
-        """Take messages back: contexts, cuts and summaries to come go without them, in every worker.
+        """Take messages back: contexts, recall, cuts and summaries to come go without them, in every worker.
 
-        The log keeps them: `read`, `recall` and totals know them still, and so does a summary that stands.
+        The log keeps them: `read` and totals know them still, and so does a summary that stands. One that
+        is being written is given up.
 
         Args:
-            seqs: Their events.
+            seqs: Their events, each from 1 to `expect`.
             instead: Messages recorded in their place, in the same batch, as `record_all` takes them.
             data: Of each of these what is kept with its event.
             expect: The log's last seq that you have seen.
 
         Raises:
             StoreConflict: Somebody wrote in between; nothing was written.
+            InvalidSetting: Seqs that no event has; nothing was written.
         """
         return await self._writer.take_back(seqs, read_all(instead, data, None, None), expect=expect)
 
@@ -655,7 +663,7 @@ class SessionManager:
             session_id=head.session_id if include_all_segments else self.session_id,
             conversation_id=self.conversation_id,
             segments=head.index + 1 if include_all_segments else 1,
-            context_tokens=head.seed_tokens + head.segment_tokens,
+            context_tokens=head.seed_tokens + conversation.standing_head.segment_tokens,
             seed_tokens=head.seed_tokens,
         )
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from .config import INFINITE_THRESHOLD, TRACKED_SHARE
-from .recording import read_answer
+from .incoming import read_answer
 from .session import SessionManager
 from .stats import SessionStats
 from .stores.protocol import EventStore, Owner

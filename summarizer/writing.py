@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, cast
 from .access import Access
 from .clearing import clear
 from .conversation import Conversation
-from .errors import OrphanToolResult, StoreError
+from .errors import InvalidSetting, OrphanToolResult, StoreError
 from .events import Event, EventKind, Origin, keyed_ids
 from .gauge import Gauge, counter_of
+from .incoming import Answer, Entry
 from .messages import Message
 from .policy import Trigger
 from .recalling import Recaller
-from .recording import Answer, Entry, Recorder, Sent, is_long, report_of
+from .recording import Recorder, Sent, is_long, report_of
 from .retention import Retain, Retention
 from .segmentation import Segmentation, SegmentationOutcome, flights, segment_first
 from .standing import take_back
@@ -128,12 +129,32 @@ class Writer:
 
     async def take_back(self, seqs: Sequence[int], instead: Sequence[Entry], *, expect: int) -> str:
         """See `SessionManager.take_back`."""
+        wrong = [seq for seq in seqs if type(seq) is not int or not 0 < seq <= expect]
+        if wrong:
+            raise InvalidSetting(
+                f"seqs={wrong!r}: the log you have seen has events 1 to {expect}; use their seqs"
+            )
 
         def build(recorder: Recorder, _: Conversation) -> list[Event]:
             note = recorder.record(EventKind.NOTE, take_back(seqs))
             return [note, *(recorder.message(e.message, tokens=e.tokens, data=e.data) for e in instead)]
 
-        return await self.write(build, texts=[entry.message for entry in instead], expect=expect)
+        tip = await self.write(build, texts=[entry.message for entry in instead], expect=expect)
+        await self._give_up_summary()
+        return tip
+
+    async def _give_up_summary(self) -> None:
+        """Take the lease from a segmentation under way, which may have read what was taken back since."""
+        conversation = self._access.seen
+        if conversation is None or not conversation.head.lease_s:
+            return
+        job, head = self._job(conversation), conversation.head
+        lease_s = job.policy.lease_s
+        claim = await job.store.claim(
+            job.owner, job.conversation_id, index=head.index, lease_s=lease_s, preempt=True
+        )
+        if claim.fence is not None:
+            await job.release(claim.fence)
 
     async def write_usage(self, answer: Answer, *, provider: str | None, sent: int | None) -> str:
         """See `SessionManager.report_usage`."""

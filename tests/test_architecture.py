@@ -21,6 +21,7 @@ ROOMS = (
     "events",
     "meter",
     "stores",
+    "standing",
     "ancestry",
     "units",
     "economy",
@@ -30,11 +31,15 @@ ROOMS = (
     "recall",
     "context",
     "memory",
+    "dialects",
+    "incoming",
     "recording",
     "stats",
+    "state",
     "handover",
     "retention",
     "segmentation",
+    "clearing",
     "conversation",
     "gauge",
     "access",
@@ -46,11 +51,13 @@ ROOMS = (
     "writing",
     "forking",
     "session",
+    "agents",
     "tracking",
+    "sync",
     "formats",
     "integrations",
-    "cli",
     "server",
+    "cli",
     "testing",
 )
 """The rooms of `summarizer` from the ground up: a room imports only from rooms above it in this list."""
@@ -60,7 +67,7 @@ DOORS = {
 }
 """Imports against the order, each with its reason."""
 
-MEETING_ROOMS = frozenset({"tool_calls", "stores", "integrations"})
+MEETING_ROOMS = frozenset({"tool_calls", "stores", "sync", "integrations"})
 """The rooms in which the conversation may know `guards` and `procedural`."""
 
 FORBIDDEN_NAMES = frozenset({"utils", "helpers", "common", "base", "managers"})
@@ -86,7 +93,8 @@ COMPLEXITY = 10
 LARGE: dict[str, int] = {
     # Two thirds of these are the docstrings and signatures of the calls that users make.
     "guards/guard.py": 623,
-    "summarizer/session.py": 618,
+    "summarizer/session.py": 790,
+    "summarizer/tool_calls/session_tools.py": 407,
     # One line an argument, and one a part of the house.
     "summarizer/session.py::SessionManager.__init__": 71,
 }
@@ -99,6 +107,15 @@ BROAD_EXCEPTS: dict[str, str] = {
     "guards/running.py::_remember": "the host's own memory",
     "guards/running.py::execute": "the host's own tool",
     "summarizer/context/policies/applying.py::_checked_step": "the caller's own context policy",
+    "summarizer/integrations/litellm_logger.py::LongspliceLogger._guarded": "fail open: the host's own call",
+    "summarizer/integrations/openai_agents/compaction.py::LocalCompactionSession._compacted": (
+        "the caller's own compaction policy"
+    ),
+    "summarizer/integrations/openai_agents/compaction.py::LocalCompactionSession.add_items": (
+        "the caller's own sessions"
+    ),
+    "summarizer/integrations/openai_agents/counters.py::Scales._count": "the caller's own token counter",
+    "summarizer/integrations/strands/history.py::tell": "the caller's own callback",
     "summarizer/memory/compressors.py::written_by": "the caller's own function",
     "summarizer/memory/renditions.py::Renditions._compressed": "the caller's own compressor",
     "summarizer/memory/residence.py::Residence._asked": "the caller's own eviction policy",
@@ -107,9 +124,13 @@ BROAD_EXCEPTS: dict[str, str] = {
     "summarizer/meter/tokens.py::_guarded.length": "the caller's own tokenizer",
     "summarizer/recall/embedding.py::_called.run": "the caller's own embeddings",
     "summarizer/recall/embedding.py::embedded": "the caller's own embeddings, or litellm and its transports",
+    "summarizer/server/desk.py::Desk._judged": "fail open: the client gets its answer",
+    "summarizer/server/desk.py::Desk.ready": "fail open: the client gets its answer",
+    "summarizer/server/exchange.py::Exchange._record": "fail open: the client gets its answer",
     "summarizer/summary/ladder.py::_complete": "a model client that may be the caller's own",
     "summarizer/summary/ladder.py::_custom": "the caller's own summarizer",
     "summarizer/summary/llm.py::LitellmModel.complete": "litellm and its transports: errors of many families",
+    "summarizer/sync/background.py::_work": "the caller's own function",
     "summarizer/tool_calls/traces.py::Traces._remember": "the host's own memory",
     "summarizer/testing/server.py::LoopbackServer._respond": "the caller's own scripted answer",
 }
@@ -391,7 +412,7 @@ def parsed(path: str, text: str) -> Module:
         (
             "summarizer/session.py",
             "import guards.errors",
-            "only ['integrations', 'stores', 'tool_calls'] may",
+            "only ['integrations', 'stores', 'sync', 'tool_calls'] may",
         ),
     ],
 )

@@ -25,9 +25,11 @@ from ..meter import price_for
 from ..session import SessionManager
 from ..stores import open_store
 from ..summary import LlmSummarizer
+from .mcp_command import mcp
 from .recorder import Reading, read_back, record_steps
 from .render import render
 from .report import Report, report_on, report_to_json
+from .serving import serve
 from .transfer import export, put_back
 
 __all__ = ["run"]
@@ -98,7 +100,9 @@ def cli() -> None:
 
 
 cli.add_command(export)
+cli.add_command(mcp)
 cli.add_command(put_back)
+cli.add_command(serve)
 
 
 @cli.command()

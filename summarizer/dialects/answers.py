@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .anthropic_messages import is_anthropic, read_anthropic
+from .anthropic_blocks import is_anthropic, read_anthropic
 from .responses import is_responses, read_responses
 
 __all__ = ["chat_response"]

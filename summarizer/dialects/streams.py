@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol, TypeAlias, cast
 
 from ..messages import as_wire
-from .anthropic_messages import read_anthropic
+from .anthropic_blocks import read_anthropic
 from .responses import read_responses
 from .turns import parsed_arguments
 

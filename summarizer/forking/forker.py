@@ -18,6 +18,7 @@ from ..events import Counters, Event, EventKind, batch_effects
 from ..gauge import counter_of
 from ..messages import jsonable
 from ..recording import Recorder
+from ..standing import standing
 from ..stores.protocol import Head, Loaded
 from .begun import Part, beginning_of, inherited
 from .places import Place, check_cut, is_turn_start, records_behind
@@ -95,7 +96,8 @@ class Forker:
 
     async def _behind_turns(self, conversation: Conversation, turns: int) -> Place:
         """The place behind so many turns: before the user message that opens the next."""
-        every, until = conversation.head.counters.user_messages, conversation.head.last_seq
+        every = conversation.head.counters.user_messages - await self._turns_taken_back(conversation)
+        until = conversation.head.last_seq
         left = every - turns if turns >= 0 else -turns
         if not 0 <= left <= every:
             raise CannotFork(f"turns={turns}", f"the conversation has {every} turns")
@@ -105,12 +107,20 @@ class Forker:
         while until > 0:
             after, page = max(0, until - page), min(2 * page, PAGE)
             events = await self._read(_Source(conversation.head, ancestors), after, until)
-            for event in reversed(events):
+            for event in reversed(standing(events, conversation.gone)):
                 left -= is_turn_start(event)
                 if not left:
                     return Place(before=event.seq)
             until = after
         raise CannotFork(f"turns={turns}", _REMOVED)
+
+    async def _turns_taken_back(self, conversation: Conversation) -> int:
+        gone = conversation.gone
+        if not gone:
+            return 0
+        source = _Source(conversation.head, inheritance_of(conversation.settings).ancestors)
+        events = await self._read(source, min(gone) - 1, max(gone))
+        return sum(is_turn_start(event) for event in events if event.seq in gone)
 
     async def _part(self, conversation: Conversation, place: Place) -> tuple[_Source, Part]:
         """The session that holds the place, up to there."""

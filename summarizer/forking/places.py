@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import CannotFork, InvalidSetting
-from ..events import Event
+from ..events import Event, EventKind
+from ..standing import taken_back
 from ..units import is_reasoning, pair_calls
 
 __all__ = ["Place", "check_cut", "is_turn_start", "records_behind"]
@@ -69,8 +70,17 @@ def is_turn_start(event: Event) -> bool:
 
 
 def records_behind(events: Sequence[Event]) -> int:
-    """How many of the events that follow a place are about what is before it: all up to the next message."""
-    return next((i for i, event in enumerate(events) if event.message is not None), len(events))
+    """How many of the events that follow a place are about what is before it.
+
+    All up to the next message, or to what takes messages back: a fork before that has them still.
+    """
+    return next(
+        (i for i, event in enumerate(events) if event.message is not None or _is_change(event)), len(events)
+    )
+
+
+def _is_change(event: Event) -> bool:
+    return event.kind is EventKind.NOTE and bool(taken_back(event))
 
 
 def check_cut(kept: Sequence[Event], left: Sequence[Event]) -> None:

@@ -8,12 +8,11 @@ from contextlib import suppress
 from hashlib import blake2b
 from typing import Any, Final, cast
 
+from ..handover import MARK
 from ..messages import as_wire
 
-__all__ = ["BEGIN", "MARK", "HostList", "hashed", "message_digest"]
+__all__ = ["BEGIN", "HostList", "hashed", "message_digest"]
 
-MARK: Final = "mirror"
-"""Key of an event's data under which it says which of the host's messages it is."""
 BEGIN: Final = b""
 """Digest of an empty list."""
 

@@ -17,13 +17,15 @@ from typing import Any, Final, TypeVar, cast
 
 from ..context import Context
 from ..context.policies import Policies
-from ..errors import CannotFork, PartialBatch, SessionExists, SessionNotFound, StoreConflict
-from ..events import Event
+from ..errors import CannotFork, PartialBatch, SessionErased, SessionExists, SessionNotFound, StoreConflict
+from ..events import Event, EventKind
+from ..handover import MARK
+from ..incoming import Answer, read_said
 from ..messages import Message, as_wire
-from ..recording import Answer, read_said
 from ..session import SessionManager
+from ..standing import standing
 from ..telemetry import log
-from .host_list import MARK, HostList, hashed, message_digest
+from .host_list import HostList, hashed, message_digest
 from .native import shown_whole
 
 __all__ = ["Mirror", "Shown", "Synced"]
@@ -155,7 +157,7 @@ class Mirror:
         try:
             events = await sm.open_segment(seen=here is not None)
             return (sm, n, bytes.fromhex(chain)) if events and n <= events[-1].seq else None
-        except (SessionNotFound, ValueError):
+        except (SessionNotFound, SessionErased, ValueError):
             return None
 
     async def view(
@@ -257,8 +259,14 @@ async def _matched(sm: SessionManager, host: HostList) -> _Match:
     if anchor < 0 and events and events[0].seq > 1:
         if host.digests[:1] == [await _seed_digest(sm)]:
             return _walked(events, -1, host, begin=1)
-        events = await sm.read(include_all_segments=True)
+        if begin := _handed_over(events, host):
+            match = _walked(events, -1, host, begin=begin)
+            if match.seqs or not match.diverged:  # Else it is forked behind an event of before.
+                return match
+        events = standing(await sm.read(include_all_segments=True))
         anchor = _anchor(events, host)
+        if anchor < 0 and (not events or events[0].seq > 1):
+            return _Match(0, (), diverged=True)  # Whatever was removed, it was not the host's list.
     return _walked(events, anchor, host)
 
 
@@ -278,7 +286,22 @@ def _anchor(events: Sequence[Event], host: HostList) -> int:
     return -1
 
 
+def _handed_over(events: Sequence[Event], host: HostList) -> int:
+    """How many of the host's messages lie before the open segment, as told; 0 if they are another list's."""
+    opened = next((e for e in reversed(events) if e.kind is EventKind.SEGMENTED), None)
+    n, chain = _read_mark(opened) if opened else (0, "")
+    if not 0 < n <= len(host) or host.chain[n - 1].hex() != chain:
+        return 0
+    while n < len(host) and host.calls[n] is not None:
+        n += 1  # A cut parts no call from its results.
+    return n
+
+
 def _mark_of(event: Event) -> tuple[int, str]:
+    return _read_mark(event) if event.kind is EventKind.MESSAGE else (0, "")
+
+
+def _read_mark(event: Event) -> tuple[int, str]:
     mark = event.data.get(MARK)
     return (mark["n"], mark["chain"]) if mark else (0, "")
 

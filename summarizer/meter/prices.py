@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import threading
 from collections.abc import Iterator, Mapping
@@ -241,6 +242,16 @@ class _Table:
 
 
 _loading = threading.Lock()
+
+
+def _after_fork() -> None:
+    global _loading
+    # One that another thread held at the fork would stay locked in the child for ever.
+    _loading = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _table() -> _Table:

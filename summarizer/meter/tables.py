@@ -37,6 +37,16 @@ _finding = threading.Lock()
 _loading = threading.Lock()
 
 
+def _after_fork() -> None:
+    global _finding, _loading
+    # One that another thread held at the fork would stay locked in the child for ever.
+    _finding, _loading = threading.Lock(), threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 def estimate_tokens(text: str) -> int:
     """UTF-8 bytes / 4, rounded up: needs no table; can be off by half on code, more on rare scripts."""
     size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))

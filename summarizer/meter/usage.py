@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from decimal import Decimal
 from typing import Any, ClassVar, cast
 
 from summarizer.errors import InvalidSetting
@@ -25,6 +26,7 @@ class Usage:
         cache_read_tokens: Of the input, what came from the provider's cache.
         cache_creation_tokens: Of the input, what was written to it.
         reasoning_tokens: Of the output, what was thought and not said.
+        cost_usd: What the host was told that the call cost; goes before our price list.
 
     Raises:
         InvalidSetting: A number is negative or no integer (it is a ValueError too).
@@ -39,16 +41,22 @@ class Usage:
     cache_read_tokens: int | None = None
     cache_creation_tokens: int | None = None
     reasoning_tokens: int | None = None
+    cost_usd: Decimal | None = None
 
     NOTHING: ClassVar[Usage]
 
     def __post_init__(self) -> None:
         for name in _NAMES:
             _checked(name, getattr(self, name))
+        if (cost := self.cost_usd) is not None and not (cost.is_finite() and cost >= 0):
+            raise InvalidSetting(f"usage cost_usd={self.cost_usd!r} must be 0 or more, or None if unknown")
 
     def __add__(self, other: Usage) -> Usage:
-        pairs = ((getattr(self, name), getattr(other, name)) for name in _NAMES)
-        return Usage(*(None if a is None or b is None else a + b for a, b in pairs))
+        mine, others = self.cost_usd, other.cost_usd
+        return Usage(
+            **{name: _sum(getattr(self, name), getattr(other, name)) for name in _NAMES},
+            cost_usd=None if mine is None or others is None else mine + others,
+        )
 
     def to_dict(self) -> dict[str, int]:
         """The known buckets, ready for JSON."""
@@ -84,7 +92,11 @@ class Usage:
         return next((found for read in _READERS if (found := read(usage)) is not None), None)
 
 
-_NAMES = tuple(f.name for f in fields(Usage))
+_NAMES = tuple(f.name for f in fields(Usage) if f.name != "cost_usd")
+
+
+def _sum(a: int | None, b: int | None) -> int | None:
+    return None if a is None or b is None else a + b
 
 
 def _get(value: object, *path: str) -> Any:
@@ -122,7 +134,7 @@ def _total(parts: Iterable[int | None]) -> int | None:
 def _ours(usage: object) -> Usage | None:
     if all(_get(usage, name) is None for name in _NAMES[2:]):
         return None
-    return Usage(*(_number(usage, name) for name in _NAMES))
+    return Usage(**{name: _number(usage, name) for name in _NAMES}, cost_usd=None)
 
 
 def _chat(usage: object) -> Usage | None:
@@ -194,5 +206,5 @@ def _anthropic(usage: object) -> Usage | None:
     return Usage(whole, output, read, created, _number(usage, "output_tokens_details.thinking_tokens"))
 
 
-Usage.NOTHING = Usage(0, 0, 0, 0, 0)
+Usage.NOTHING = Usage(0, 0, 0, 0, 0, Decimal(0))
 _READERS = (_chat, _gemini, _ours, _responses, _anthropic)

@@ -84,6 +84,6 @@ async def _logs_of(log: Log, ancestors: Sequence[Ancestor]) -> list[Log]:
         head = await head_of(log.store, log.owner, ancestor)
         last = min(ancestor.seq, first - 1)
         if head is not None and head.first_seq <= last:
-            logs.append(Log(log.store, log.owner, replace(head, last_seq=last), ()))
+            logs.append(replace(log, head=replace(head, last_seq=last), events=()))
             first = head.first_seq
     return logs

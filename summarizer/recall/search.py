@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Final
 
 from ..errors import InvalidSetting
 from ..events import Event
+from ..standing import standing
 from ..stores.protocol import EventStore, Head, Owner, Segment
 from ..stores.sqlite.postings import Place
 from .hits import Gap, Recalled, RecallHit, fit, neighbour
@@ -51,12 +52,14 @@ class Log:
         owner: Whose it is.
         head: Its head.
         events: Events at hand, without a gap; the rest is read from the store.
+        gone: Seqs of messages that were taken back, and are not found.
     """
 
     store: EventStore
     owner: Owner
     head: Head
     events: Sequence[Event]
+    gone: Collection[int] = ()
 
     def at_hand(self, after: int, until: int) -> Sequence[Event]:
         """Those of the events `(after, until]` that are at hand."""
@@ -268,7 +271,7 @@ async def _fetch(log: Log, seqs: set[int]) -> dict[int, Event]:
     pages = await asyncio.gather(
         *(read(log.owner, root, after_seq=first - 1, until_seq=last) for first, last in ranges)
     )
-    found.update({event.seq: event for page in pages for event in page})
+    found.update({event.seq: event for page in pages for event in standing(page, log.gone)})
     return found
 
 
@@ -277,4 +280,5 @@ async def _read(log: Log, after: int, until: int) -> Sequence[Event]:
     at_hand = log.at_hand(after, until)
     if len(at_hand) == until - after:
         return at_hand
-    return await log.store.read(log.owner, log.head.conversation_id, after_seq=after, until_seq=until)
+    read = await log.store.read(log.owner, log.head.conversation_id, after_seq=after, until_seq=until)
+    return standing(read, log.gone)

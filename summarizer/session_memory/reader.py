@@ -28,6 +28,7 @@ from ..memory.pages import DEFAULT_IMPORTANCE
 from ..memory.tools import PAGING_TOOLS
 from ..messages import dump_json
 from ..segmentation import seed_of
+from ..standing import standing
 from .facts import made_page
 
 __all__ = ["Place", "Reader", "claims_of", "notes_of", "oldest_seq", "place_of", "summary_pages"]
@@ -72,6 +73,7 @@ class Reader:
         self._access = access
         self._kept: OrderedDict[str, Page] = OrderedDict()
         self._characters = 0
+        self._gone: frozenset[int] = frozenset()
 
     async def events(self, conversation: Conversation, first: int, last: int) -> Sequence[Event]:
         """The events of `[first, last]` that are still there; from memory where they are at hand."""
@@ -82,9 +84,10 @@ class Reader:
         if held and first >= held[0].seq:
             return held[first - held[0].seq : last + 1 - held[0].seq]
         access, ancestors = self._access, inheritance_of(conversation.settings).ancestors
-        return await read_path(
+        read = await read_path(
             access.store, access.owner, access.root, ancestors, after_seq=first - 1, until_seq=last
         )
+        return standing(read, conversation.gone)
 
     async def events_at(self, conversation: Conversation, seqs: Iterable[int]) -> list[Event]:
         """The events at these seqs that are still there, in few reads."""
@@ -100,6 +103,9 @@ class Reader:
 
     async def pages(self, conversation: Conversation, page_ids: Iterable[str]) -> dict[str, Page]:
         """The pages that have these ids; ids of no page, or of one that is gone, are left out."""
+        if conversation.gone != self._gone:  # What was taken back may stand on any of the kept.
+            self._kept.clear()
+            self._characters, self._gone = 0, conversation.gone
         found: dict[str, Page] = {}
         missing: list[str] = []
         for page_id in page_ids:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .memory import MemoryStore
-from .opening import default_store, open_store
+from .opening import close_default_stores, default_store, open_store
 from .protocol import (
     ANY_OWNER,
     AnyOwner,
@@ -47,6 +47,7 @@ __all__ = [
     "RedisStore",
     "SQLiteStore",
     "Segment",
+    "close_default_stores",
     "conversation_digest",
     "default_store",
     "open_store",

@@ -12,9 +12,10 @@ import pytest
 from summarizer import SessionManager
 from summarizer.errors import InvalidMessage, InvalidSetting, OrphanToolResult, ValueTooLarge
 from summarizer.events import Event, Origin
+from summarizer.incoming import read_answer
 from summarizer.messages import Message
 from summarizer.meter import counter_named
-from summarizer.recording import LONG_TEXT, Recorder, read_answer
+from summarizer.recording import LONG_TEXT, Recorder
 from summarizer.stores import MemoryStore
 from tests.summarizer.stores.factories import FACTORIES
 from tests.summarizer.talk import calls_tool, fresh, tool_result

@@ -421,6 +421,7 @@ async def test_events_are_logged_without_content() -> None:
         for number in range(12):
             await manager.turn(f"{said(number)} {word}", f"{told(number)} {word}")
         await manager.tool_used("look", {"x": word}, word)
+        await manager.ai_responds("Seen.")
         hang = Hang(summary_text())
         slow = SessionManager("c", store=store, summarizer=asking(scripted(hang)))
         task = asyncio.create_task(slow.segment())

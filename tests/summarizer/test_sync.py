@@ -29,6 +29,7 @@ from guards import get_tool_state
 from summarizer import SessionManagerError, SessionNotFound, sync
 from summarizer.session import SessionManager as AsyncSessionManager
 from summarizer.session_memory import SessionMemory
+from summarizer.stores import close_default_stores, default_store
 from summarizer.tool_calls import SessionTools
 from tests.integrations.runtimes import needs
 
@@ -397,6 +398,16 @@ def test_twenty_threads_lose_nothing(store: str) -> None:
         assert sync.get_session_stats(f"own-{thread}", store=store).total_messages == 20
 
 
+async def test_shared_stores_that_are_closed_are_opened_anew(store: str) -> None:
+    """Closing them at the end of a program or server takes nothing away from a later call."""
+    first = default_store(store)
+    await AsyncSessionManager("trip", store=store).user_says("Hello")
+    await close_default_stores()
+
+    assert default_store(store) is not first
+    assert len(await AsyncSessionManager("trip", store=store).get_conversation()) == 1
+
+
 def test_one_thread_serves_all_callers() -> None:
     """However many threads call, one thread works, and closing ends it."""
     with ThreadPoolExecutor(8) as pool:
@@ -518,6 +529,37 @@ def test_a_forked_worker_begins_anew(store: str) -> None:
     assert printed == "[0, 0]\n"
     expected = [("parent", 3), ("first", 5), ("second", 5), ("parent again", 5)]
     assert sorted(asked) == sorted(f"{name}/{n}" for name, turns in expected for n in range(turns))
+
+
+FORKING_EARLY = """
+import os, threading, time, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+from summarizer.meter import prices, tables
+from summarizer.sync import SessionManager
+
+held = threading.Event()
+
+def hold():
+    with tables._finding, tables._loading, prices._loading:
+        held.set()
+        time.sleep(1)
+
+holder = threading.Thread(target=hold)
+holder.start()
+held.wait()
+pid = os.fork()
+if pid == 0:
+    SessionManager("trip", store="memory://", model="gpt-4o").turn("Hello", "Good day")
+    os._exit(0)
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+holder.join()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_fork_while_tables_are_loaded_hangs_nothing() -> None:
+    """What another thread held at the fork is free in the child."""
+    assert script(FORKING_EARLY, within_s=30)[0] == "0\n"
 
 
 # Servers

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import takewhile
 from typing import Any, Final, NamedTuple, cast
 
-from ...errors import MissingExtra, OrphanToolResult
+from ...errors import MissingExtra, OrphanToolResult, StoreError
 from ...session import SessionManager
+from ...telemetry import log
 from ..host_list import message_digest
 from ..mirror import Mirror
 from ..native import native_data
@@ -40,26 +41,30 @@ class Viewed(NamedTuple):
     messages: list[BaseMessage]
 
 
+class _Answered(NamedTuple):
+    """What a model has answered to which messages of a graph."""
+
+    messages: Sequence[BaseMessage]
+    answers: Sequence[BaseMessage]
+    prompt: str | None
+
+
 class Conversation:
-    """One conversation on one event loop: its manager, the mirror of the graph's messages, its guard.
+    """One conversation on one event loop: its manager, and the mirror of the graph's messages.
 
     Args:
         sm: Its manager.
         request: What its manager was made for.
-        configure: Sets up the guard of a manager that is new here; a fork has a guard of its own.
     """
 
-    def __init__(
-        self, sm: SessionManager, request: Request, configure: Callable[[SessionManager], None]
-    ) -> None:
+    def __init__(self, sm: SessionManager, request: Request) -> None:
         self.request = request
         self._mirror = Mirror(sm)
-        self._configure = configure
-        self._configured: SessionManager | None = None
         self._prompt: tuple[SessionManager, str | None] | None = None
         self._items: list[BaseMessage] = []
+        self._owed: _Answered | None = None
+        """What a model has answered while the store failed; it goes before all else."""
         self._one_at_a_time = asyncio.Lock()
-        self._settle_guard()
 
     @property
     def sm(self) -> SessionManager:
@@ -115,26 +120,30 @@ class Conversation:
     ) -> None:
         """Record what followed the graph's messages: an answer with its usage, before its tools run."""
         async with self._one_at_a_time:
-            if not same_items(self._items, messages):  # Another run of the thread came between.
-                await self._sync(messages, prompt)
-            for answer in answers:
-                wire, data = _wire_of(answer), _data_of(answer)
-                if isinstance(answer, ToolMessage):
-                    await self.record_result(answer)
-                    continue
-                usage, model = usage_of(answer), model_of(answer)
-                await self._mirror.record(wire, usage=usage, model=model, data=data)
-                self._settle_guard()
+            await self._record(_Answered(messages, answers, prompt))
+
+    async def record_paid(
+        self, messages: Sequence[BaseMessage], answers: Sequence[BaseMessage], prompt: str | None
+    ) -> None:
+        """As `record`; while the store fails the run keeps the answer, which was paid for.
+
+        It is recorded with its usage before anything else is, or, by another process, with the list that has it.
+        """
+        try:
+            await self.record(messages, answers, prompt)
+        except StoreError as error:
+            self._owed = _Answered(messages, answers, prompt)
+            log.warning("answer.not_recorded", session_id=self.sm.session_id, error=type(error).__name__)
 
     async def find(self, messages: Sequence[BaseMessage]) -> None:
         """Find, in a process that has not seen them yet, which course of the conversation the messages are.
 
         A list that begins with an answer or a result is no graph's whole list, and tells nothing.
         """
-        if self._items or not messages or isinstance(messages[0], AIMessage | ToolMessage):
-            return
         async with self._one_at_a_time:
-            await self._sync(messages)
+            await self._record_owed()
+            if not (self._items or not messages or isinstance(messages[0], AIMessage | ToolMessage)):
+                await self._sync(messages)
 
     async def record_result(self, result: ToolMessage) -> None:
         """Record the result of an open call as it is, parts and all."""
@@ -142,13 +151,34 @@ class Conversation:
             await self.sm.record(_wire_of(result))
 
     async def _sync(self, messages: Sequence[BaseMessage], prompt: str | None = None) -> None:
+        await self._record_owed()
         await self._tell_prompt(prompt)
         self._items = list(messages)
         await self._mirror.sync(
             self._items, _wire_of, data_of=_data_of, stands_for=_stood_for(self._items[:1])
         )
-        self._settle_guard()
         await self._tell_prompt(prompt)
+
+    async def _record(self, answered: _Answered) -> None:
+        messages, answers, prompt = answered
+        if not same_items(self._items, messages):  # Another run of the thread came between.
+            await self._sync(messages, prompt)
+        for answer in answers:
+            if isinstance(answer, ToolMessage):
+                await self.record_result(answer)
+                continue
+            usage, model = usage_of(answer), model_of(answer)
+            await self._mirror.record(_wire_of(answer), usage=usage, model=model, data=_data_of(answer))
+
+    async def _record_owed(self) -> None:
+        owed, self._owed = self._owed, None
+        if owed is None:
+            return
+        try:
+            await self._record(owed)
+        except StoreError:
+            self._owed = owed
+            raise
 
     def _message(self, part: int | dict[str, Any], answers: Mapping[str, ToolMessage]) -> BaseMessage:
         if isinstance(part, int):
@@ -162,11 +192,6 @@ class Conversation:
         if prompt is not None and self._prompt != (self.sm, prompt):
             await self.sm.update_system_prompt(prompt or None)
             self._prompt = (self.sm, prompt)
-
-    def _settle_guard(self) -> None:
-        if self._configured is not self.sm:
-            self._configured = self.sm
-            self._configure(self.sm)
 
 
 def split_system(messages: Sequence[BaseMessage]) -> tuple[list[BaseMessage], list[BaseMessage]]:

@@ -100,7 +100,8 @@ class Conversations:
                 found = None
         if found is None:
             sm = self._made(key, runtime)
-            found = Conversation(sm, self._request, self._configure)
+            self._configure(sm)
+            found = Conversation(sm, self._request)
         kept[key] = found
         kept.move_to_end(key)
         while len(kept) > _MOST_CONVERSATIONS:

@@ -168,7 +168,7 @@ class LongspliceMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         response = await handler(
             request.override(messages=cast("list[AnyMessage]", [*head, *viewed.messages]))
         )
-        await conversation.record(rest, _messages_of(response), prompt)
+        await conversation.record_paid(rest, _messages_of(response), prompt)
         return response
 
     # Around a tool

@@ -1,0 +1,234 @@
+"""`longsplice serve` as a command, under the clients that people have: openai, litellm, the Agents SDK."""
+
+import asyncio
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+
+from summarizer import SessionManager
+from summarizer.messages import ToolCall
+from summarizer.server.sessions import owner_of
+from summarizer.stores import open_store
+from summarizer.testing import LoopbackServer, Reply
+from tests.integrations.runtimes import needs
+from tests.test_examples import environment, run
+
+pytestmark = needs("starlette", "uvicorn", "httpx", "openai")
+
+KEY = "sk-of-a-caller"
+OWNER = owner_of({"authorization": f"Bearer {KEY}"})
+READY_S = 30.0
+ADD = {
+    "type": "function",
+    "function": {
+        "name": "add",
+        "parameters": {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}},
+    },
+}
+
+
+@contextmanager
+def serve(upstream: str, folder: Path, *options: str) -> Iterator[str]:
+    """The command, until the block ends; its URL."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [
+        *(sys.executable, "-m", "summarizer.cli", "serve", "--upstream", upstream, "--port", str(port)),
+        *("--store", f"sqlite:///{folder / 'log.db'}", "--threshold", "600", *options),
+    ]
+    with (folder / "serve.log").open("a") as log:
+        process = subprocess.Popen(command, env=environment(), stdout=log, stderr=log)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + READY_S
+        while True:
+            try:
+                httpx.get(f"{url}/healthz", timeout=1).raise_for_status()
+                break
+            except httpx.HTTPError:
+                assert time.monotonic() < deadline, (folder / "serve.log").read_text()
+                assert process.poll() is None, (folder / "serve.log").read_text()
+                time.sleep(0.05)
+        yield url
+    finally:
+        process.terminate()
+        assert process.wait(20) in (0, -15)
+
+
+def counting(prompt: Any) -> Reply:
+    """Says how many messages it was sent; asks for a tool when it is told to add."""
+    last = prompt.body["messages"][-1]
+    if last["role"] == "user" and str(last["content"]).startswith("add"):
+        return Reply(tool_calls=(ToolCall(f"call_{prompt.number}", "add", '{"a": 2, "b": 3}'),))
+    return Reply(f"I read {len(prompt.messages)} messages, the last of them about {last['content'][:60]!r}.")
+
+
+def test_two_workers_serve_one_conversation_over_a_restart(tmp_path: Path) -> None:
+    """Streams, tools and segmentations, in two processes at once, and again after the server has gone."""
+    with LoopbackServer(answer=counting) as upstream:
+        for begin in (0, 20):
+            with serve(upstream.openai_url, tmp_path, "--workers", "2") as url:
+                for n in range(begin, begin + 20):
+                    # A connection of its own for each turn, so that both workers have their share.
+                    with openai.OpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0) as client:
+                        turn(client, n)
+        last = upstream.requests[-1].body["messages"]
+
+    store = open_store(f"sqlite:///{tmp_path / 'log.db'}")
+    sm = SessionManager("trip", store=store, owner=OWNER)
+    rows, chain = asyncio.run(read(sm))
+    started = [
+        line for line in (tmp_path / "serve.log").read_text().splitlines() if "endpoint.started" in line
+    ]
+
+    assert len(started) == 4
+    assert json.loads(started[0])["mode"] == "append"
+    assert len(chain) >= 3
+    assert [row["content"].split()[1] for row in rows if row["role"] == "user"] == [
+        f"{n}:" for n in range(40)
+    ]
+    assert sum(row["role"] == "tool" for row in rows) == 10
+    assert len(last) < 40
+    assert KEY not in (tmp_path / "serve.log").read_text()
+    assert KEY.encode() not in (tmp_path / "log.db").read_bytes()
+
+
+def turn(client: openai.OpenAI, n: int) -> None:
+    """One turn: every fourth with a tool, every second as a stream."""
+    text = (
+        f"{'add' if n % 4 == 0 else 'Stop'} {n}: how far is it from there to the next one, by bus or on foot?"
+    )
+    messages: list[Any] = [{"role": "user", "content": text}]
+    headers = {"X-Longsplice-Session-Id": "trip"}
+    if n % 2:
+        stream = client.chat.completions.create(
+            model="gpt-4o-mini", messages=messages, stream=True, extra_headers=headers
+        )
+        assert "".join(c.choices[0].delta.content or "" for c in stream).startswith("I read")
+        return
+    answer = client.chat.completions.create(
+        model="gpt-4o-mini", messages=messages, tools=[ADD], extra_headers=headers
+    )
+    for call in answer.choices[0].message.tool_calls or ():
+        client.chat.completions.create(
+            model="gpt-4o-mini",
+            messages=[{"role": "tool", "tool_call_id": call.id, "content": f"5, as {n} says"}],
+            tools=[ADD],
+            extra_headers=headers,
+        )
+
+
+async def read(sm: SessionManager) -> tuple[list[dict[str, Any]], list[str]]:
+    rows, chain = await sm.get_conversation(), await sm.get_session_chain()
+    await sm.store.close()
+    return rows, chain
+
+
+def test_requests_of_two_workers_at_once_lose_nothing(tmp_path: Path) -> None:
+    """Twenty-four requests of one session at once, over two processes: all are in the log."""
+
+    async def ask_all(url: str) -> None:
+        async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0) as client:
+            await asyncio.gather(
+                *(
+                    client.chat.completions.create(
+                        model="gpt-4o-mini",
+                        messages=[{"role": "user", "content": f"question {n}"}],
+                        extra_headers={"X-Longsplice-Session-Id": "busy"},
+                    )
+                    for n in range(24)
+                )
+            )
+
+    with (
+        LoopbackServer(answer="ok") as upstream,
+        serve(upstream.openai_url, tmp_path, "--workers", "2") as url,
+    ):
+        asyncio.run(ask_all(url))
+    store = open_store(f"sqlite:///{tmp_path / 'log.db'}")
+    rows, _ = asyncio.run(read(SessionManager("busy", store=store, owner=OWNER)))
+
+    assert sorted(r["content"] for r in rows if r["role"] == "user") == sorted(
+        f"question {n}" for n in range(24)
+    )
+    assert sum(row["role"] == "assistant" for row in rows) == 24
+
+
+@needs("openai-agents")
+async def test_the_agents_sdk_runs_through_it(tmp_path: Path) -> None:
+    """A runtime that resends its history: its tools run, its loop of many calls is segmented and stopped."""
+    import agents
+
+    def model(prompt: Any) -> Reply:
+        if "look again" in prompt.text and prompt.messages[-1]["role"] != "assistant":
+            return Reply(tool_calls=(ToolCall(f"call_{prompt.number}", "look", '{"place": "shelf"}'),))
+        return Reply("hello")
+
+    ran = []
+
+    @agents.function_tool
+    def look(place: str) -> str:
+        """Look at a place."""
+        ran.append(place)
+        return f"The {place} is empty."
+
+    agents.set_tracing_disabled(disabled=True)
+    with (
+        LoopbackServer(answer=model) as upstream,
+        serve(upstream.openai_url, tmp_path, "--mode", "full-history") as url,
+    ):
+        async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0) as client:
+            agent = agents.Agent(
+                "clerk",
+                instructions="Be brief.",
+                model=agents.OpenAIChatCompletionsModel("gpt-4o-mini", client),
+                tools=[look],
+            )
+            first = await agents.Runner.run(agent, "hi")
+            history = [*first.to_input_list(), {"role": "user", "content": "look again and again"}]
+            second = agents.Runner.run_streamed(agent, history, max_turns=30)
+            async for _ in second.stream_events():
+                pass
+
+    assert first.final_output == "hello"
+    assert "The run ends here" in second.final_output
+    assert len(ran) == 8
+
+
+@needs("litellm")
+async def test_litellm_as_a_client(tmp_path: Path) -> None:
+    """Its own session header names the conversation."""
+    import litellm
+
+    said = []
+    with LoopbackServer(answer=counting) as upstream, serve(upstream.openai_url, tmp_path) as url:
+        for text in ("one", "two"):
+            stream = await litellm.acompletion(
+                model="openai/gpt-4o-mini",
+                api_base=f"{url}/v1",
+                api_key=KEY,
+                messages=[{"role": "user", "content": text}],
+                stream=True,
+                extra_headers={"x-litellm-session-id": "from-litellm"},
+            )
+            said.append("".join([chunk.choices[0].delta.content or "" async for chunk in stream]))
+
+    assert said[0].startswith("I read 1 messages")
+    assert said[1].startswith("I read 3 messages")
+
+
+def test_the_example_shows_a_long_chat_and_a_stopped_loop(tmp_path: Path) -> None:
+    """examples/openai_endpoint.py, as a user would run it."""
+    printed = run("openai_endpoint.py", folder=tmp_path)
+
+    assert "turn 60: segment 3" in printed
+    assert "stopped after 8 calls (stop)" in printed
