@@ -1,13 +1,14 @@
 """What each adapter adds to a model call and to a tool call, beside the runtime's own manager.
 
-Whole turns of the real runtime are timed, on a model that answers at once, behind short and long histories.
-A turn without tools has one model call. A tool call is the slope between turns whose model asks for one call
-and for nine, in one answer.
+Whole turns of the real runtime are timed, on a model that answers at once, behind short and long histories,
+in CPU time of the process with all its threads. A turn without tools has one model call. A tool call is the
+slope between turns whose model asks for one call and for nine, in one answer.
 """
 
 from __future__ import annotations
 
 import tempfile
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -64,6 +65,7 @@ async def run(*, quick: bool = False) -> Result:
     figures: list[Figure] = []
     lists: dict[str, Sequence[Mapping[str, Any]]] = {}
     notes = [
+        "CPU time of the whole process, threads included; waiting for the disk is not",
         f"a turn has one model call; a tool call is the slope from {_FEW} to {_MANY} calls of an answer",
         "in turn a question, a call, its result and an answer; texts of 100 tokens",
         "ours: SQLite, segments of 8,000 tokens, closed by rules; growth: longest history over shortest",
@@ -72,8 +74,10 @@ async def run(*, quick: bool = False) -> Result:
         if module is not None and not _is_there(module):
             notes.append(f"left out: pip install {distribution}")
             continue
-        ways: Sequence[Way] = import_module(f".runtimes.{name}", __package__).WAYS
-        costs = {n: await _costs(ways, n, quick=quick) for n in lengths}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # The runtimes' own: deprecations and experiments of theirs.
+            ways: Sequence[Way] = import_module(f".runtimes.{name}", __package__).WAYS
+            costs = {n: await _costs(ways, n, quick=quick) for n in lengths}
         title = name if distribution is None else f"{distribution} {version(distribution)}"
         figures += _added(name, ways, costs)
         lists[f"{title}, ms"] = [_row(way, costs) for way in ways]
@@ -90,7 +94,7 @@ def _is_there(module: str) -> bool:
 
 async def _costs(ways: Sequence[Way], length: int, *, quick: bool) -> dict[str, Cost]:
     """The medians over several conversations of each way, each of which grows little while it is measured."""
-    repeats, rounds = (1, 1) if quick else (1, 6) if length >= _LONG else (3, 6)
+    repeats, rounds = (1, 1) if quick else (1, 5) if length >= _LONG else (3, 6)
     found: dict[str, list[Cost]] = {way.name: [] for way in ways}
     for _ in range(repeats):
         for name, cost in (await _measured(ways, length, rounds)).items():
@@ -102,8 +106,7 @@ async def _costs(ways: Sequence[Way], length: int, *, quick: bool) -> dict[str, 
 
 
 async def _measured(ways: Sequence[Way], length: int, rounds: int) -> dict[str, Cost]:
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # The runtimes' own: deprecations and experiments of theirs.
+    with tempfile.TemporaryDirectory() as folder:
         async with AsyncExitStack() as closing:
             talks: dict[str, Talk] = {}
             for way in ways:
@@ -114,7 +117,7 @@ async def _measured(ways: Sequence[Way], length: int, rounds: int) -> dict[str, 
                 for name, talk in talks.items()
                 for calls in (0, _FEW, _MANY)
             }
-            spent = await interleaved(turns, rounds=rounds, warm=1)
+            spent = await interleaved(turns, rounds=rounds, warm=1, clock=time.process_time)
             for name, talk in talks.items():
                 expected = (rounds + 1) * (_FEW + _MANY)
                 if talk.script.ran != expected:

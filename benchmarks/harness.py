@@ -109,9 +109,13 @@ def shown(value: float | None) -> str:
 
 
 async def interleaved(
-    ways: Mapping[str, Callable[[], Awaitable[object]]], *, rounds: int, warm: int = 3
+    ways: Mapping[str, Callable[[], Awaitable[object]]],
+    *,
+    rounds: int,
+    warm: int = 3,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, float]:
-    """Median seconds of each way, all of them run in turn in every round.
+    """Median seconds of each way by the clock, all of them run in turn in every round.
 
     What disturbs the machine for a while then disturbs all ways alike, so that ratios hold where
     absolute times do not. The order rotates, since one way warms caches for the next.
@@ -121,9 +125,9 @@ async def interleaved(
     for turn in range(-warm, rounds):
         shift = turn % len(names)
         for name in names[shift:] + names[:shift]:
-            start = time.perf_counter()
+            start = clock()
             await ways[name]()
-            spent = time.perf_counter() - start
+            spent = clock() - start
             if turn >= 0:
                 times[name].append(spent)
     return {name: median(spent) for name, spent in times.items()}

@@ -260,7 +260,7 @@ class Access:
         return held != self.root and config.parse_session_id(held)[1] > conversation.head.index
 
     async def _begin_anew(self) -> Conversation:
-        """Create what this process remembers and the store has let expire; to be called where it is not found.
+        """Create what this process remembers and the store let expire; to be called where it is not found.
 
         Raises:
             SessionNotFound: This may not create it.

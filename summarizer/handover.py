@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 from .economy import Decision, carried_record
@@ -12,10 +12,10 @@ from .policy import Plan, Trigger
 from .recording import PICO
 from .standing import gone_of, take_back
 from .stores.protocol import Loaded
-from .summary import SummaryOutcome
+from .summary import Summary, SummaryOutcome
 from .units import left_open, memory_seqs, open_calls
 
-__all__ = ["MARK", "calls_record", "opening_record"]
+__all__ = ["MARK", "calls_record", "grafted", "opening_record"]
 
 MARK: Final = "mirror"
 """Key of an event's data under which it says which message of a host's own list it is."""
@@ -82,3 +82,29 @@ def calls_record(written: SummaryOutcome) -> list[dict[str, Any]]:
         | ({"live": True} if call.live else {})
         for call in written.calls
     ]
+
+
+def grafted(previous: Summary | None, events: tuple[Event, ...], cut: int) -> Summary | None:
+    """The previous summary, with what a model that lost an earlier race has read and told."""
+    for event in events:
+        if event.kind is not EventKind.SUMMARY_OFFERED or previous is None:
+            continue
+        offered = Summary.from_dict(event.data["summary"])
+        if previous.model_through < offered.model_through <= cut:
+            previous = _with_offered(previous, offered)
+    return previous
+
+
+def _with_offered(previous: Summary, offered: Summary) -> Summary:
+    """The summary that won, and what the other one's model wrote beside it, under fresh entry ids."""
+    known = {entry.text for entry in previous.entries}
+    told = [entry for entry in offered.entries if entry.writer == "model" and entry.text not in known]
+    fresh = tuple(replace(entry, id=f"e{previous.next_entry + i}") for i, entry in enumerate(told))
+    return replace(
+        previous,
+        entries=previous.entries + fresh,
+        narrative=offered.narrative,
+        narrative_model=offered.narrative_model,
+        model_through=min(offered.model_through, previous.through),
+        next_entry=previous.next_entry + len(fresh),
+    )

@@ -21,7 +21,7 @@ from .cost_policy import CostAwarePolicy
 from .economy import Decision
 from .errors import SessionManagerError, StaleFence, StoreConflict, StoreError
 from .events import Event, EventKind, Origin, new_event_id
-from .handover import calls_record, opening_record
+from .handover import calls_record, grafted, opening_record
 from .meter import TokenCounter
 from .policy import Limits, Plan, Policy, Skip, Trigger, plan
 from .retention import Retention
@@ -204,7 +204,7 @@ class Segmentation:
 
     async def _request(self, loaded: Loaded, planned: Plan) -> SummaryRequest:
         head, cut = loaded.head, planned.cut.seq
-        previous = _grafted(_summary_of(loaded.summary), loaded.events, cut)
+        previous = grafted(_summary_of(loaded.summary), loaded.events, cut)
         events = tuple(event for event in loaded.events if event.seq <= cut)
         unread = events
         if self.asks_a_model and previous is not None and previous.model_through != previous.through:
@@ -371,32 +371,6 @@ def seed_of(summary: Mapping[str, Any] | None) -> str | None:
 
 def _summary_of(record: Mapping[str, Any] | None) -> Summary | None:
     return None if record is None else Summary.from_dict(record["summary"])
-
-
-def _grafted(previous: Summary | None, events: tuple[Event, ...], cut: int) -> Summary | None:
-    """The previous summary, with what a model that lost an earlier race has read and told."""
-    for event in events:
-        if event.kind is not EventKind.SUMMARY_OFFERED or previous is None:
-            continue
-        offered = Summary.from_dict(event.data["summary"])
-        if previous.model_through < offered.model_through <= cut:
-            previous = _with_offered(previous, offered)
-    return previous
-
-
-def _with_offered(previous: Summary, offered: Summary) -> Summary:
-    """The summary that won, and what the other one's model wrote beside it, under fresh entry ids."""
-    known = {entry.text for entry in previous.entries}
-    told = [entry for entry in offered.entries if entry.writer == "model" and entry.text not in known]
-    fresh = tuple(replace(entry, id=f"e{previous.next_entry + i}") for i, entry in enumerate(told))
-    return replace(
-        previous,
-        entries=previous.entries + fresh,
-        narrative=offered.narrative,
-        narrative_model=offered.narrative_model,
-        model_through=min(offered.model_through, previous.through),
-        next_entry=previous.next_entry + len(fresh),
-    )
 
 
 def _landed(flights: dict[object, Any], key: object, task: asyncio.Task[SegmentationOutcome]) -> None:

@@ -86,6 +86,7 @@ def changed_state(
 def _as_json(values: Mapping[str, Any]) -> str:
     try:
         text = json.dumps(dict(values), ensure_ascii=False, allow_nan=False)
+        text.encode()  # A lone surrogate is no text that a store can keep.
         same = json.loads(text) == values
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidSetting(

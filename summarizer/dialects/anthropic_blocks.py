@@ -11,9 +11,11 @@ Source: the Messages API (version 2023-06-01) as the `anthropic` package 2.12 ty
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 
+from ..context.breakpoints import MOST_BREAKPOINTS
 from ..messages import dump_json
 from .turns import parsed_arguments, parts_of
 
@@ -150,8 +152,9 @@ def _part(block: Wire) -> Block:
 def anthropic_messages(messages: Iterable[Wire]) -> AnthropicPrompt:
     """Chat messages as Anthropic takes them: results inside user turns, neighbours of one role merged.
 
-    Thinking goes back with its signatures; what has none is left out, as Anthropic refuses it. So are empty
-    texts, and messages that hold nothing else. A system message behind the first other one becomes text of
+    Thinking goes back with its signatures; what has none is left out, as Anthropic refuses it. So are blank
+    texts, messages that hold nothing else, and cache marks beyond the four that it takes. An id that comes
+    back in a later round is sent as another. A system message behind the first other one becomes text of
     the user's, in `<system>`. Content parts of an unknown type go through as they are.
 
     Args:
@@ -159,7 +162,7 @@ def anthropic_messages(messages: Iterable[Wire]) -> AnthropicPrompt:
     """
     rest = list(messages)
     start = next((i for i, message in enumerate(rest) if message["role"] not in _SYSTEM), len(rest))
-    system = [block for message in rest[:start] for block in _blocks(message["content"])]
+    system = [block for message in rest[:start] for block in _blocks(message.get("content"))]
     turns: list[Block] = []
     for message in rest[start:]:
         role = "assistant" if message["role"] == "assistant" else "user"
@@ -170,7 +173,37 @@ def anthropic_messages(messages: Iterable[Wire]) -> AnthropicPrompt:
             turns[-1]["content"] += blocks
         else:
             turns.append({"role": role, "content": blocks})
+    _identify(turns)
+    _limit_marks([*system, *(block for turn in turns for block in turn["content"])])
     return AnthropicPrompt(_plain(system), [_turn(**turn) for turn in turns])
+
+
+def _identify(turns: Iterable[Block]) -> None:
+    """Give each call an id that Anthropic takes, and none twice; other providers' may come back."""
+    times: Counter[str] = Counter()
+    sent: dict[str, str] = {}
+    for block in (block for turn in turns for block in turn["content"]):
+        if block["type"] == "tool_use":
+            call_id = _NO_ID.sub("_", block["id"])
+            times[call_id] += 1
+            again = times[call_id] > 1
+            sent[block["id"]] = block["id"] = f"{call_id}_again_{times[call_id]}" if again else call_id
+        elif block["type"] == "tool_result":
+            block["tool_use_id"] = sent.get(block["tool_use_id"]) or _NO_ID.sub("_", block["tool_use_id"])
+
+
+def _limit_marks(blocks: Iterable[Block]) -> None:
+    """Anthropic refuses more than four cache marks: the first and the newest stay."""
+    marked: list[Block] = []
+    for block in blocks:
+        if block["type"] == "tool_result" and isinstance(block.get("content"), list):
+            block["content"] = inner = parts_of(block["content"])
+            marked += [part for part in inner if part.get("cache_control")]
+        if block.get("cache_control"):
+            marked.append(block)
+    if len(marked) > MOST_BREAKPOINTS:
+        for one in marked[1 : 1 - MOST_BREAKPOINTS]:
+            del one["cache_control"]
 
 
 def _turn(role: str, content: list[Block]) -> Block:
@@ -181,34 +214,33 @@ def _turn(role: str, content: list[Block]) -> Block:
 
 
 def _user(message: Wire) -> list[Block]:
-    return _blocks(message["content"])
+    return _blocks(message.get("content"))
 
 
 def _told(message: Wire) -> list[Block]:
-    blocks = _blocks(message["content"])
+    blocks = _blocks(message.get("content"))
     return [{**b, "text": f"<system>\n{b['text']}\n</system>"} if b["type"] == "text" else b for b in blocks]
 
 
 def _tool(message: Wire) -> list[Block]:
-    content = message["content"]
+    content = message.get("content")
     told = content if isinstance(content, str) else _blocks(content)
     known = ("role", "content", "tool_call_id", "name")
     rest = {key: value for key, value in message.items() if key not in known}
-    call_id = _NO_ID.sub("_", message["tool_call_id"])
-    return [{"type": "tool_result", "tool_use_id": call_id, "content": told, **rest}]
+    return [{"type": "tool_result", "tool_use_id": message["tool_call_id"], "content": told, **rest}]
 
 
 def _spoken(message: Wire) -> list[Block]:
     calls = {call["id"]: _tool_use(call) for call in message.get("tool_calls") or ()}
     thinking: list[Wire] = message.get("thinking_blocks") or []
     blocks = [dict(block) for block in thinking if block.get("signature") or block.get("data")]
-    for block in _blocks(message["content"]):
+    for block in _blocks(message.get("content")):
         if block["type"] == "tool_use" and "input" not in block:
             if placed := calls.pop(block["id"], None):
                 blocks.append(placed)
         elif block["type"] != "thinking" or block.get("signature"):
             blocks.append(block)
-    if not blocks and isinstance(refusal := message.get("refusal"), str) and refusal:
+    if not blocks and isinstance(refusal := message.get("refusal"), str) and refusal.strip():
         blocks.append({"type": "text", "text": refusal})
     return [*blocks, *calls.values()]
 
@@ -218,13 +250,7 @@ def _tool_use(call: Wire) -> Block:
     body: Wire = call[kind]
     rest = {key: value for key, value in call.items() if key not in ("id", "type", kind)}
     given = {"input": body["input"]} if kind == "custom" else parsed_arguments(body.get("arguments"))
-    return {
-        "type": "tool_use",
-        "id": _NO_ID.sub("_", call["id"]),
-        "name": body["name"],
-        "input": given,
-        **rest,
-    }
+    return {"type": "tool_use", "id": call["id"], "name": body["name"], "input": given, **rest}
 
 
 def _blocks(content: object) -> list[Block]:
@@ -234,9 +260,9 @@ def _blocks(content: object) -> list[Block]:
 def _block(part: Wire) -> Block | None:
     match part["type"]:
         case "text":
-            return dict(part) if part["text"] else None
+            return dict(part) if part["text"].strip() else None
         case "refusal":
-            return {"type": "text", "text": part["refusal"]} if part["refusal"] else None
+            return {"type": "text", "text": part["refusal"]} if part["refusal"].strip() else None
         case "image_url":
             return _image(part)
         case "file":

@@ -80,7 +80,7 @@ def responses_input(messages: Iterable[Wire]) -> ResponsesPrompt:
     """
     rest = list(messages)
     start = next((i for i, message in enumerate(rest) if message["role"] not in _SYSTEM), len(rest))
-    told = [part.get("text") or "" for message in rest[:start] for part in parts_of(message["content"])]
+    told = [part.get("text") or "" for message in rest[:start] for part in parts_of(message.get("content"))]
     items: list[dict[str, Any]] = []
     custom: set[str] = set()
     for message in rest[start:]:
@@ -93,14 +93,14 @@ def responses_input(messages: Iterable[Wire]) -> ResponsesPrompt:
             )
         else:
             role = message["role"] if message["role"] in _SYSTEM else "user"
-            items.append({"role": role, "content": _content(message["content"])})
+            items.append({"role": role, "content": _content(message.get("content"))})
     return ResponsesPrompt("\n\n".join(told) or None, items)
 
 
 def _spoken(message: Wire) -> list[dict[str, Any]]:
     if native := message.get("responses_output"):
         return [dict(item) for item in native]
-    texts = [part.get("text") or part.get("refusal") for part in parts_of(message["content"])]
+    texts = [part.get("text") or part.get("refusal") for part in parts_of(message.get("content"))]
     said = "".join(text for text in texts if isinstance(text, str))
     items: list[dict[str, Any]] = [{"role": "assistant", "content": said}] if said else []
     for call in message.get("tool_calls") or ():
@@ -115,7 +115,7 @@ def _result(message: Wire, kind: str) -> dict[str, Any]:
     return {
         "type": f"{kind}_output",
         "call_id": message["tool_call_id"],
-        "output": _content(message["content"]),
+        "output": _content(message.get("content")),
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol, TypeAlias, cast
 from ..messages import as_wire
 from .anthropic_blocks import read_anthropic
 from .responses import read_responses
-from .turns import parsed_arguments
+from .turns import parsed_arguments, parts_of
 
 __all__ = ["AnswerBuilder"]
 
@@ -18,6 +18,8 @@ _GROWS: Final = frozenset(
     ("content", "refusal", "reasoning_content", "reasoning", "thinking", "text", "arguments", "input")
 )
 """Fields of a delta whose texts follow each other; any other one replaces what was there."""
+_UNNAMED: Final = "unnamed"
+"""Name of a call that came without one, which no log takes."""
 
 
 class _Reader(Protocol):
@@ -79,18 +81,27 @@ class AnswerBuilder:
         Before the end it makes no calls, since their arguments may be cut; see `unfinished_calls`.
         """
         message = None if self._reader is None else self._reader.message()
-        if message is None or self.is_done:
-            return message
-        message.pop("tool_calls", None)
-        if isinstance(content := message.get("content"), list):
-            parts = cast("list[dict[str, Any]]", content)
-            message["content"] = [part for part in parts if part["type"] != "tool_use"]
-        return message if any(value for key, value in message.items() if key != "role") else None
+        return message if message is None or self.is_done else _without_calls(message)
 
     def unfinished_calls(self) -> list[dict[str, Any]]:
         """The calls that a cut answer was about to make, as far as they came."""
         message = None if self._reader is None or self.is_done else self._reader.message()
         return [] if message is None else list(message.get("tool_calls") or ())
+
+
+def _without_calls(message: dict[str, Any]) -> dict[str, Any] | None:
+    """What a cut answer said. Providers refuse calls without results, and reasoning without its follower."""
+    for key in ("tool_calls", "function_call", "responses_output"):
+        message.pop(key, None)
+    if isinstance(content := message.get("content"), list):
+        parts = cast("list[dict[str, Any]]", content)
+        answered = {part.get("tool_use_id") for part in parts}
+        message["content"] = [
+            part
+            for part in parts
+            if not str(part.get("type")).endswith("tool_use") or part.get("id") in answered
+        ]
+    return message if any(value for key, value in message.items() if key != "role") else None
 
 
 def _reader_of(chunk: object) -> _Reader | None:
@@ -133,31 +144,33 @@ class _ChatReader:
     def message(self) -> dict[str, Any] | None:
         if not self._delta and not self.done:
             return None
-        message: dict[str, Any] = {"role": "assistant", "content": None, **self._delta}
+        message: dict[str, Any] = {"content": None, **self._delta, "role": "assistant"}
         if calls := message.get("tool_calls"):
             message["tool_calls"] = [_called(call, i) for i, call in enumerate(calls)]
         return message
 
 
 def _called(call: Wire, i: int) -> dict[str, Any]:
-    """A call as it stands in a whole message; some servers send no id."""
+    """A call as it stands in a whole message; some servers send no id, some models no name."""
     rest = {key: value for key, value in call.items() if key not in ("index", "id", "type", "function")}
     kind = call.get("type") or "function"
     body: Wire = call.get(kind) or {}
-    body = {"name": body.get("name") or "", **body} if kind == "custom" else _function(body)
+    body = {**body, "name": body.get("name") or _UNNAMED} if kind == "custom" else _function(body)
     return {"id": call.get("id") or f"call_{i}", "type": kind, **rest, kind: body}
 
 
 def _function(body: Wire) -> dict[str, Any]:
-    return {"name": body.get("name") or "", "arguments": body.get("arguments") or ""}
+    return {"name": body.get("name") or _UNNAMED, "arguments": body.get("arguments") or ""}
 
 
 def _grow(held: dict[str, Any], delta: Wire) -> None:
     for key, value in delta.items():
-        if value is None:
-            continue
         old = held.get(key)
-        if isinstance(value, Mapping):
+        if value is None or (value == "" and old):  # Some servers repeat ids, names and roles empty.
+            continue
+        if key == "content" and {type(old), type(value)} == {str, list}:
+            held[key] = _parts_grown(parts_of(old), parts_of(value))
+        elif isinstance(value, Mapping):
             inner = held[key] = cast("dict[str, Any]", old) if isinstance(old, dict) else {}
             _grow(inner, cast("Wire", value))
         elif isinstance(value, list):
@@ -170,16 +183,32 @@ def _grow(held: dict[str, Any], delta: Wire) -> None:
             held[key] = value
 
 
+def _parts_grown(held: list[dict[str, Any]], more: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Content of which some chunks are text and others lists of parts, as Mistral's reasoning models do."""
+    for part in more:
+        last = held[-1] if held else {}
+        if part.keys() == last.keys() == {"type", "text"}:
+            held[-1] = {**last, "text": last["text"] + part["text"]}
+        else:
+            held.append(part)
+    return held
+
+
 def _grow_list(held: list[Any], item: Any) -> None:
-    index = cast("Wire", item).get("index") if isinstance(item, Mapping) else None
-    if index is None:
-        held.append(dict(cast("Wire", item)) if isinstance(item, Mapping) else item)
+    """A call's deltas have its index; another id under it is another call, from servers that do not count."""
+    if not isinstance(item, Mapping):
+        held.append(item)
         return
-    known = next((one for one in held if one.get("index") == index), None)
-    if known is None:
-        known = {"index": index}
+    delta = cast("Wire", item)
+    new_id, index = delta.get("id"), delta.get("index")
+    same = [
+        cast("dict[str, Any]", one) for one in held if index is not None and _field(one, "index") == index
+    ]
+    known = same[-1] if same else {}
+    if not same or (new_id and known.get("id") not in (None, "", new_id)):
+        known = dict[str, Any]()
         held.append(known)
-    _grow(known, cast("Wire", item))
+    _grow(known, delta)
 
 
 class _AnthropicReader:

@@ -63,7 +63,7 @@ class Request:
 
 
 def request_of(kwargs: Mapping[str, Any], told: Mapping[str, Any], keys: Sequence[str]) -> Request | None:
-    """What a call is about; `None` if it belongs to no session, or has nothing to record.
+    """What a call is about; `None` if it belongs to no session, to two owners, or has nothing to record.
 
     Args:
         kwargs: The call's arguments.
@@ -77,10 +77,13 @@ def request_of(kwargs: Mapping[str, Any], told: Mapping[str, Any], keys: Sequenc
     roles = [wire_of(one).get("role") for one in listed]
     first = next((i for i, role in enumerate(roles) if role not in _SYSTEM), len(listed))
     tools = kwargs.get("tools") or of(kwargs, "optional_params").get("tools")
+    owners, model = _owners(told), kwargs.get("model")
+    if len(owners) > 1:
+        return None
     known = (
         [tool for tool in cast("list[Any]", tools) if _is_function(tool)] if isinstance(tools, list) else []
     )
-    return Request(session_id, _owner(told), kwargs.get("model"), listed[:first], listed[first:], known)
+    return Request(session_id, next(iter(owners), None), model, listed[:first], listed[first:], known)
 
 
 def session_named(told: Mapping[str, Any], keys: Sequence[str]) -> str | None:
@@ -123,16 +126,18 @@ def _is_function(tool: object) -> bool:
     return isinstance(tool, dict) and bool(of(cast("dict[str, Any]", tool), "function").get("name"))
 
 
-def _owner(told: Mapping[str, Any]) -> Owner:
-    """Whom the proxy has authenticated: the key's user, else the key's hash.
+def _owners(told: Mapping[str, Any]) -> set[Owner]:
+    """Whom the proxy has authenticated: the key's user, else the key's hash; one, or nobody.
 
-    The proxy takes such fields out of what clients send, and writes them into the slot that comes first.
+    The proxy writes it into one of two slots, which one depends on the route. Two that differ are
+    not both the proxy's: a client has made up one of them.
     """
+    found: set[Owner] = set()
     for slot in _slots(told):
         if any(key.startswith("user_api_key") for key in slot):
             user, key = slot.get("user_api_key_user_id"), slot.get("user_api_key_hash")
-            return str(user) if user else f"key:{key}" if key else None
-    return None
+            found.add(str(user) if user else f"key:{key}" if key else None)
+    return found
 
 
 def _usable(session_id: str) -> str:

@@ -10,22 +10,28 @@ it. So the open segment alone tells how far the log goes, in any worker, cold or
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 from ..context import Context
 from ..context.policies import Policies
-from ..errors import CannotFork, PartialBatch, SessionErased, SessionExists, SessionNotFound, StoreConflict
-from ..events import Event, EventKind
-from ..handover import MARK
+from ..errors import (
+    CannotFork,
+    InvalidSetting,
+    PartialBatch,
+    SessionErased,
+    SessionExists,
+    SessionNotFound,
+    StoreConflict,
+)
 from ..incoming import Answer, read_said
-from ..messages import Message, as_wire
+from ..messages import as_wire
 from ..session import SessionManager
-from ..standing import standing
 from ..telemetry import log
-from .host_list import HostList, hashed, message_digest
+from .host_list import HostList, hashed
+from .matching import Match, matched, places_of
 from .native import shown_whole
 
 __all__ = ["Mirror", "Shown", "Synced"]
@@ -150,14 +156,14 @@ class Mirror:
         root = self._root.conversation_id
         if not (isinstance(session_id, str) and type(n) is int and n > 0 and isinstance(chain, str)):
             return None
-        if session_id != root and not session_id.startswith(f"{root[:_LONGEST_ROOT]}^"):
+        if session_id != root and not session_id.startswith(_fork_ids(root)):
             return None
         here = next((sm for sm in (self._begin, self._sm) if sm.conversation_id == session_id), None)
-        sm = here or self._root.sibling(session_id, create=False)
         try:
+            sm = here or self._root.sibling(session_id, create=False)
             events = await sm.open_segment(seen=here is not None)
             return (sm, n, bytes.fromhex(chain)) if events and n <= events[-1].seq else None
-        except (SessionNotFound, SessionErased, ValueError):
+        except (SessionNotFound, SessionErased, InvalidSetting, ValueError):
             return None
 
     async def view(
@@ -168,7 +174,7 @@ class Mirror:
         events = {event.seq: event for event in await self._sm.open_segment(seen=True)}
         hidden = self._host.hidden
         first = 1 - hidden if hidden else 0
-        places = {seq: at + first for seq, at in _places(events, self._host).items() if at >= hidden}
+        places = {seq: at + first for seq, at in places_of(events, self._host).items() if at >= hidden}
         parts: list[int | dict[str, Any]] = []
         for wire, seq in zip(context.messages, context.seqs, strict=True):
             known = seq in places and shown_whole(events[seq], wire)
@@ -202,7 +208,7 @@ class Mirror:
         forked = False
         sm, tries = self._sm, 0
         for _ in range(_MOST_BRANCHES):
-            match = await _matched(sm, host)
+            match = await matched(sm, host)
             if match.matched < host.hidden:
                 raise _UnknownStandIn
             if late and match.diverged and match.matched == len(host):
@@ -233,126 +239,16 @@ class _UnknownStandIn(Exception):
     """No log has what the host's first message is said to stand for."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Match:
-    """How far a log goes with the host's list.
-
-    Attributes:
-        matched: Host's messages that the log holds, from the first on.
-        rest: Numbers of the host's messages that the log lacks.
-        seqs: Seqs of events that can be forked behind, the last that matched at the end.
-        diverged: Whether the log goes on otherwise than the list.
-    """
-
-    matched: int
-    rest: tuple[int, ...]
-    seqs: tuple[int, ...] = ()
-    diverged: bool = False
+def _fork_ids(root: str) -> str:
+    """What the ids of a conversation's forks begin with, and of their forks."""
+    return f"{root.partition('^')[0][:_LONGEST_ROOT]}^"
 
 
-async def _matched(sm: SessionManager, host: HostList) -> _Match:
-    try:
-        events = list(await sm.open_segment())
-    except SessionNotFound:
-        return _Match(0, tuple(range(len(host))))
-    anchor = _anchor(events, host)
-    if anchor < 0 and events and events[0].seq > 1:
-        if host.digests[:1] == [await _seed_digest(sm)]:
-            return _walked(events, -1, host, begin=1)
-        if begin := _handed_over(events, host):
-            match = _walked(events, -1, host, begin=begin)
-            if match.seqs or not match.diverged:  # Else it is forked behind an event of before.
-                return match
-        events = standing(await sm.read(include_all_segments=True))
-        anchor = _anchor(events, host)
-        if anchor < 0 and (not events or events[0].seq > 1):
-            return _Match(0, (), diverged=True)  # Whatever was removed, it was not the host's list.
-    return _walked(events, anchor, host)
-
-
-async def _seed_digest(sm: SessionManager) -> bytes | None:
-    """What the open segment's seed is known by: a host may have put it in the place of all before."""
-    context = await sm.context(policies=[], cache_control=False)
-    seeded = (wire for wire, seq in zip(context.messages, context.seqs, strict=True) if not seq)
-    return next((message_digest(wire) for wire in seeded if wire["role"] == "user"), None)
-
-
-def _anchor(events: Sequence[Event], host: HostList) -> int:
-    """Index of the newest event up to which the log is the host's list; -1 if there is none."""
-    for i in range(len(events) - 1, -1, -1):
-        n, chain = _mark_of(events[i])
-        if 0 < n <= len(host) and host.chain[n - 1].hex() == chain:
-            return i
-    return -1
-
-
-def _handed_over(events: Sequence[Event], host: HostList) -> int:
-    """How many of the host's messages lie before the open segment, as told; 0 if they are another list's."""
-    opened = next((e for e in reversed(events) if e.kind is EventKind.SEGMENTED), None)
-    n, chain = _read_mark(opened) if opened else (0, "")
-    if not 0 < n <= len(host) or host.chain[n - 1].hex() != chain:
-        return 0
-    while n < len(host) and host.calls[n] is not None:
-        n += 1  # A cut parts no call from its results.
-    return n
-
-
-def _mark_of(event: Event) -> tuple[int, str]:
-    return _read_mark(event) if event.kind is EventKind.MESSAGE else (0, "")
-
-
-def _read_mark(event: Event) -> tuple[int, str]:
-    mark = event.data.get(MARK)
-    return (mark["n"], mark["chain"]) if mark else (0, "")
-
-
-def _walked(events: Sequence[Event], anchor: int, host: HostList, begin: int = 0) -> _Match:
-    """Compare what follows the anchor with the list, one by one; without one, from message `begin` on."""
-    at = _mark_of(events[anchor])[0] if anchor >= 0 else begin
-    since = _said(events[_round_start(events, anchor) :])
-    logged = {e.message.tool_call_id for e in since if e.message and e.message.role == "tool"}
-    seqs = [e.seq for e in events[: anchor + 1] if _mark_of(e)[0]]
-    for event in _said(events[anchor + 1 :]):
-        message = cast("Message", event.message)
-        if message.role == "tool":
-            continue
-        at = _past_results(host, at, logged)
-        if at >= len(host) or host.digests[at] != message_digest(message.to_wire()):
-            return _Match(at, (), tuple(seqs), diverged=True)
-        seqs.append(event.seq)
-        at += 1
-    rest = [i for i in range(at, len(host)) if host.calls[i] is None or host.calls[i] not in logged]
-    # An id may come back in a later round: from the first new message on, results are new.
-    first = next((i for i in rest if host.calls[i] is None), len(host))
-    rest = [i for i in rest if i < first] + list(range(first, len(host)))
-    return _Match(at, tuple(rest), tuple(seqs))
-
-
-def _said(events: Sequence[Event]) -> Iterator[Event]:
-    """The messages that a host knows of: calls that were recorded without it are left out."""
-    return (event for event in events if event.message is not None and not event.data.get("synthetic"))
-
-
-def _round_start(events: Sequence[Event], anchor: int) -> int:
-    """Index of the message whose results the anchor is among."""
-    for i in range(anchor, -1, -1):
-        message = events[i].message
-        if message is not None and message.role != "tool":
-            return i
-    return 0
-
-
-def _past_results(host: HostList, at: int, logged: set[str | None]) -> int:
-    while at < len(host) and host.calls[at] is not None and host.calls[at] in logged:
-        at += 1
-    return at
-
-
-async def _branch(sm: SessionManager, host: HostList, match: _Match) -> tuple[SessionManager, bool]:
+async def _branch(sm: SessionManager, host: HostList, match: Match) -> tuple[SessionManager, bool]:
     """The fork for lists that leave the log here; the same id in every worker."""
     root = sm.conversation_id
     place = hashed(root.encode(), host.before(match.matched)).hex()
-    session_id = f"{root.partition('^')[0][:_LONGEST_ROOT]}^{place[:16]}"
+    session_id = f"{_fork_ids(root)}{place[:16]}"
     known = sm.sibling(session_id)
     try:
         await known.open_segment()
@@ -366,7 +262,7 @@ async def _branch(sm: SessionManager, host: HostList, match: _Match) -> tuple[Se
     return known, False
 
 
-async def _forked(sm: SessionManager, match: _Match, session_id: str) -> SessionManager:
+async def _forked(sm: SessionManager, match: Match, session_id: str) -> SessionManager:
     """Fork behind the last event that matches, or the nearest before it that may be parted from the rest."""
     for seq in reversed(match.seqs):
         try:
@@ -390,29 +286,3 @@ async def _record(
         model=model if answered else None,
         idempotency_key=[f"mirror:{host.chain[i].hex()}{host.digests[i].hex()}" for i in rest],
     )
-
-
-def _places(events: Mapping[int, Event], host: HostList) -> dict[int, int]:
-    """Of the open segment's events the number of the host's message, where it is known."""
-    places: dict[int, int] = {}
-    at = 0
-    for seq, event in events.items():
-        n, chain = _mark_of(event)
-        if 0 < n <= len(host) and host.chain[n - 1].hex() == chain:
-            places[seq] = n - 1
-            at = n - 1
-        elif event.message is not None and event.message.role == "tool":
-            found = _result_behind(host, at, event.message.tool_call_id)
-            if found is not None:
-                places[seq] = found
-    return places
-
-
-def _result_behind(host: HostList, at: int, call_id: str | None) -> int | None:
-    """The result of a call in the round that opens at message `at`."""
-    for i in range(at + 1, len(host)):
-        if host.calls[i] is None:
-            return None
-        if host.calls[i] == call_id:
-            return i
-    return None

@@ -113,8 +113,10 @@ class RecordedStream(Generic[Chunk]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._keep("left early" if kind is None else kind.__name__)
-        await self.aclose()
+        try:
+            await self._keep("left early" if kind is None else kind.__name__)
+        finally:
+            await self.aclose()
 
     async def aclose(self) -> None:
         """Close the provider's stream; what is not recorded by then is lost."""

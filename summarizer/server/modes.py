@@ -118,7 +118,7 @@ def _answered_before(logged: Sequence[Event], asked: Asked) -> Event | None:
     if (key := asked.request_key) is not None:
         named = [event for event in logged if _note(event).get("request") == key]
         return next((event for event in reversed(named) if "cut" not in _note(event)), None)
-    if not asked.tried_again or not logged or datetime.now(UTC) - logged[-1].at > _JUST_NOW:
+    if not asked.tried_again or not asked.said or not logged or datetime.now(UTC) - logged[-1].at > _JUST_NOW:
         return None
     *before, last = logged
     answers = last.message is not None and last.message.role == "assistant"

@@ -274,9 +274,9 @@ def _current() -> _Background:
             os.register_at_fork(after_in_child=_after_fork)
         # Stores and summaries need worker threads, which concurrent.futures ends before `atexit` has its
         # turn. Only this hook is earlier: what is registered last is called first.
+        atexit.register(_at_exit)
         import_module("concurrent.futures.thread")
         getattr(threading, "_register_atexit", atexit.register)(_before_exit)
-        atexit.register(_at_exit)
     return _background
 
 
@@ -294,7 +294,8 @@ def _check_threads() -> None:
 
 def _before_exit() -> None:
     if _background is not None:
-        with contextlib.suppress(KeyboardInterrupt):  # Whoever is impatient need not see a traceback.
+        # Whoever is impatient need not see a traceback, nor who has a Python where this comes too late.
+        with contextlib.suppress(KeyboardInterrupt, RuntimeError):
             _background.rest(EXIT_WAIT_S)
 
 

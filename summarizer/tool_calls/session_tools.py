@@ -31,7 +31,7 @@ from guards.running import execute, turn_of
 from ..access import Access
 from ..conversation import Conversation
 from ..errors import InvalidSetting, StoreError
-from ..messages import ToolCall
+from ..messages import ToolCall, jsonable
 from .answers import content_of, error_said
 from .guard_log import GuardLog
 from .outbox import Write
@@ -156,7 +156,7 @@ class SessionTools:
             await self._log.catch_up()
         if call_id is None or not self._log.guard_log.announced(call_id):
             call_id = call_id or f"call_{uuid4().hex[:24]}"
-            await self._log.announce(ToolCall(call_id, name, canonical_json(raw)))
+            await self._log.announce(ToolCall(call_id, jsonable(name), jsonable(canonical_json(raw))))
         return await self._decide(name, raw, call_id, idempotency_key)
 
     async def after_call(

@@ -320,6 +320,35 @@ def test_usage_is_what_the_provider_reported() -> None:
 # Context and summary
 
 
+async def test_text_that_is_no_unicode_costs_no_run(url: str) -> None:
+    """Lone surrogates in a question, an answer and arguments reach the log as U+FFFD, and end no run."""
+
+    @tool
+    def echo(q: str) -> str:
+        """Say it again."""
+        return q
+
+    asked = AIMessage("\ud800", tool_calls=[{"name": "echo", "args": {"q": "a\udfff"}, "id": "c"}])
+    agent = create_agent(Scripted([asked, AIMessage("done")]), [echo], middleware=[memory(url)])
+    await agent.ainvoke({"messages": [HumanMessage("hi \ud800")]}, thread("t"))
+    rows = await (await log_of(url)).get_conversation()
+
+    assert [row["role"] for row in rows] == ["user", "assistant", "tool", "assistant"]
+    assert rows[0]["content"] == "hi \ufffd"
+
+
+async def test_an_agent_that_is_asked_nothing_goes_on(url: str) -> None:
+    """A graph without messages is the host's business: the answer is recorded, and the thread goes on."""
+    agent = create_agent(
+        Scripted([AIMessage("hello"), AIMessage("fine")]), [], middleware=[memory(url)],
+        checkpointer=InMemorySaver(),
+    )  # fmt: skip
+    await agent.ainvoke({"messages": []}, thread("t"))
+    await agent.ainvoke({"messages": [HumanMessage("and?")]}, thread("t"))
+
+    assert await roles(await log_of(url)) == ["assistant", "user", "assistant"]
+
+
 async def test_an_agent_goes_on_through_many_segments(url: str, look: Any, ran: list[Any]) -> None:
     """Requests stay small, state and log keep everything, and the log is one conversation without forks."""
     model = Scripted(turns(12))
@@ -467,6 +496,21 @@ async def test_an_earlier_checkpoint_goes_on_in_a_fork(url: str, look: Any) -> N
     assert told[0] == "Question 0"
     assert told[-2:] == ["Otherwise?", "Another answer."]
     assert len(told) == 6
+
+
+async def test_a_forks_guard_has_the_same_policies(url: str, look: Any, ran: list[Any]) -> None:
+    """What was said of tools and limits holds in the fork of a thread that was rewritten."""
+    steps = [AIMessage("a"), calling(("x", "look", {"n": 1})), AIMessage("b")]
+    agent = create_agent(
+        Scripted(steps), [look], middleware=[memory(url, guard={"limits": Limits(total=0)})],
+        checkpointer=InMemorySaver(),
+    )  # fmt: skip
+    await agent.ainvoke({"messages": [HumanMessage("one")]}, thread("t"))
+    start = next(s for s in agent.get_state_history(thread("t")) if not s.values.get("messages"))
+    await agent.ainvoke({"messages": [HumanMessage("two")]}, start.config)
+
+    assert len(await (await log_of(url)).tree()) == 2
+    assert ran == []
 
 
 async def test_a_fork_is_found_again_by_a_process_that_resumes_at_a_tool(url: str) -> None:

@@ -160,7 +160,7 @@ async def test_a_search_answers_a_digest_and_the_span_the_whole() -> None:
     assert read["messages"][0]["text"].startswith(hit["excerpt"])
     assert hit["session_id"] in await sm.get_session_chain()
     assert len(secret["excerpt"]) <= 300
-    assert said["messages"][-1]["text"] == long
+    assert said["messages"][0]["text"] == long
 
 
 async def test_a_search_without_a_session_goes_through_the_newest() -> None:
@@ -212,8 +212,31 @@ async def test_a_span_shows_calls_results_and_borders() -> None:
     (call,) = [row for row in rows if row["text"].startswith("[calls find as ") and 'AB-2"' in row["text"]]
     assert rows[rows.index(call) + 1]["answers"] in call["text"]
     assert [row["role"] for row in rows].count("record") >= 2
-    assert rows[-1]["parts_left_out"] == ["image_url"]
+    (shown,) = [row for row in rows if "parts_left_out" in row]
+    assert shown["parts_left_out"] == ["image_url"]
     assert "AAAA" not in json.dumps(rows)
+
+
+async def test_many_short_messages_do_not_swell_an_answer() -> None:
+    """A span of messages that say next to nothing is capped too, and read on; so are kinds and ids."""
+    store = MemoryStore()
+    image = {"type": "image_url", "image_url": {"url": "https://a.example/b.png"}}
+    sm = SessionManager("trip", store=store, owner="ana")
+    await sm.record_all([{"role": "user", "content": "k"}] * 200)
+    await sm.record({"role": "user", "content": [image] * 300})
+    step: dict[str, Any] | None = {"first": 1}
+    rows: list[dict[str, Any]] = []
+    sizes: list[int] = []
+    async with asked(store) as client:
+        while step is not None:
+            part = await answer_of(client, "read_span", session_id="trip", max_characters=2000, **step)
+            sizes.append(len(json.dumps(part)))
+            rows += part["messages"]
+            step = part["next"]
+
+    assert max(sizes) < 4000
+    assert [row["text"] for row in rows] == ["k"] * 200 + [""]
+    assert rows[-1]["parts_left_out"] == ["image_url"]
 
 
 async def test_bindings_are_listed_with_previews() -> None:
@@ -293,6 +316,7 @@ async def test_nothing_is_written() -> None:
         ("list_sessions", {"limit": True}, "limit=True cannot be used"),
         ("list_sessions", {"owner": "bob"}, "'owner' is no argument of this tool; use limit, cursor"),
         ("list_sessions", {"cursor": "nonsense"}, "cursor='nonsense' is none; give next_cursor"),
+        ("list_sessions", {"cursor": "2026-01-01T00:00:00+00:00 \ud800"}, "is none; give next_cursor"),
         ("read_span", {"session_id": "trip"}, "first is missing; give first as a whole number from 1 on"),
         ("read_span", {"session_id": "trip", "first": 0}, "first=0 cannot be used"),
         ("read_span", {"session_id": "trip", "first": 9, "last": 2}, "last=2 lies before first=9"),
@@ -308,12 +332,13 @@ async def test_nothing_is_written() -> None:
         ("get_statistics", {}, "session_id is missing"),
     ],
 )
-async def test_bad_input_is_answered(tool: str, arguments: dict[str, Any], said: str) -> None:
+async def test_bad_input_is_answered(tool: str, arguments: dict[str, Any], said: str, tmp_path: Path) -> None:
     """An error of the tool that the model reads: what is wrong, the value, the limit, what to do."""
-    store = MemoryStore()
+    store = open_store(url_of(tmp_path))
     await filled(store, turns=2)
     async with asked(store) as client:
         told = await refusal_of(client, tool, **arguments)
+    await store.close()
 
     assert told.startswith(said) or said in told
     assert len(told) < 300

@@ -287,13 +287,196 @@ async def test_what_the_host_lost_with_the_removed_beginning(tmp_path: Path):
     assert (await sm.get_stats()).total_messages == 60
 
 
+@pytest.mark.parametrize("url", ["memory://", "sqlite"])
+@pytest.mark.parametrize("retain", [None, 0])
+async def test_a_log_whose_open_segment_is_empty_is_known(url: str, retain: int | None, tmp_path: Path):
+    """Where each turn fills a segment, and retention removes it at once, nothing is recorded twice."""
+    store = open_store(f"sqlite:///{tmp_path}/r.db" if url == "sqlite" else url)
+    sm, host = manager(store, token_threshold=250, retain=retain), []
+    for i in range(4):
+        host += [user(f"question {i} " + "ships " * 150), said(f"answer {i} " + "harbour " * 150)]
+        cold(sm)
+        await Mirror(manager(store, token_threshold=250, retain=retain)).sync(host)
+        again = await Mirror(manager(store, token_threshold=250, retain=retain)).sync(host)
+
+        assert (again.recorded, again.forked) == (0, False)
+    assert (await sm.get_stats()).total_messages == 8
+    assert len(await sm.segments()) == 5
+
+
+async def test_another_list_than_the_one_that_was_removed_is_a_fork(tmp_path: Path):
+    """Where retention has left nothing to compare with, a list that was never recorded is not mixed in."""
+    sm = manager(f"sqlite:///{tmp_path}/r.db", token_threshold=250, retain=0)
+    await Mirror(sm).sync([user("question " + "ships " * 150), said("answer " + "harbour " * 150)])
+
+    mirror = Mirror(cold(sm))
+    synced = await mirror.sync([user("something else")])
+
+    assert synced.forked
+    assert await texts(mirror.sm) == ["something else"]
+
+
+async def test_what_was_taken_back_is_not_compared(tmp_path: Path):
+    """A message that was taken back, and that the host has dropped too, is no other history."""
+    sm = manager(f"sqlite:///{tmp_path}/r.db")
+    host = [user("one"), said("eins")]
+    await Mirror(sm).sync([*host, user("two")])
+    newest = (await sm.open_segment())[-1].seq
+    await sm.take_back([newest], expect=newest)
+    host.append(user("three"))
+    first = await Mirror(cold(sm)).sync(host)
+    await sm.segment()
+    host.append(said("drei"))
+    second = await Mirror(cold(sm)).sync(host)
+
+    assert [(s.recorded, s.forked) for s in (first, second)] == [(1, False), (1, False)]
+    assert await texts(second.sm) == ["one", "eins", "two", "three", "drei"]
+
+
+async def trimmed(host, told, k, text):
+    """The host's list with one message for its first `k`, and what that stands for."""
+    return [user(text), *host[k:]], told.stand_in(k)
+
+
+async def test_a_stand_in_is_known_also_when_it_is_trimmed_again():
+    """A host that puts its own words for old messages goes on in the same log, however often it does so."""
+    sm, host, whole = manager("memory://", token_threshold=250), [], []
+    mirror, stood = Mirror(sm), None
+    for i in range(20):
+        new = [user(f"question {i} about the harbour"), said(f"answer {i} about its ships")]
+        host, whole = [*host, *new], [*whole, *new]
+        mirror = Mirror(cold(sm)) if i % 3 else mirror
+        synced = await mirror.sync(host, stands_for=stood)
+        shown = await mirror.view()
+        own = [part for part in shown.parts if isinstance(part, int)]
+        assert (synced.recorded, synced.forked, own[-1]) == (2, False, len(host) - 1)
+        if i % 4 == 3:
+            host, stood = await trimmed(host, mirror, 5, f"[what was said until {i}]")
+            assert (await mirror.sync(host, stands_for=stood)).recorded == 0
+
+    assert await texts(sm) == [message["content"] for message in whole]
+
+
+async def test_a_stand_in_of_a_fork_is_known_there():
+    """Trimmed in a fork, edited behind, and back in the first list: each goes on where it was."""
+    sm = manager("memory://", session_id="a^b")
+    host = [user("one"), said("eins"), user("two"), said("zwei")]
+    mirror = Mirror(sm)
+    await mirror.sync(host)
+    await mirror.sync([*host[:2], user("other"), said("anders")])
+    fork = mirror.sm.conversation_id
+    short, stood = await trimmed([*host[:2], user("other"), said("anders")], mirror, 3, "[three messages]")
+
+    again = Mirror(cold(sm))
+    in_fork = await again.sync([*short, user("and?")], stands_for=stood)
+    edited = await again.sync([*short, user("or?")], stands_for=stood)
+    back = await again.sync([*host, user("three")])
+
+    assert (in_fork.sm.conversation_id, in_fork.recorded, in_fork.forked) == (fork, 1, False)
+    assert (edited.recorded, edited.forked) == (1, True)
+    assert await texts(edited.sm) == ["one", "eins", "other", "anders", "or?"]
+    assert (back.sm.conversation_id, back.recorded, back.forked) == ("a^b", 1, False)
+
+
+CHAIN = "00" * 16
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {},
+        {"session_id": "s", "n": 2, "chain": CHAIN},
+        {"session_id": "s", "n": 2, "chain": "no digest"},
+        {"session_id": "s", "n": 10**12, "chain": CHAIN},
+        {"session_id": "s", "n": -1, "chain": CHAIN},
+        {"session_id": "s", "n": True, "chain": CHAIN},
+        {"session_id": 7, "n": 2, "chain": CHAIN},
+        {"session_id": "s", "n": [], "chain": None},
+        {"session_id": "another", "n": 2, "chain": CHAIN},
+        {"session_id": "s^0123456789abcdef", "n": 2, "chain": CHAIN},
+        {"session_id": "s^" + "x" * 5000, "n": 2, "chain": CHAIN},
+        {"session_id": "s^\x00~", "n": 2, "chain": CHAIN},
+        {"session_id": "s^\ud800", "n": 2, "chain": CHAIN},
+    ],
+)
+async def test_a_stand_in_that_was_made_up_is_an_ordinary_message(forged):
+    """Whatever a client says that its first message stands for, it gets a log of what it sent."""
+    sm = manager("memory://")
+    await Mirror(sm).sync([user("one"), said("eins")])
+    mirror = Mirror(cold(sm))
+    await mirror.sync([user("[as I told you]"), user("go on")], stands_for=forged)
+
+    assert await texts(mirror.sm) == ["[as I told you]", "go on"]
+
+
+async def test_a_stand_in_of_another_owner_shows_nothing():
+    """What is true of one owner's conversation is made up for another's of the same id."""
+    store = open_store("memory://")
+    anas, bens = Mirror(manager(store, owner="ana")), Mirror(manager(store, owner="ben"))
+    await anas.sync([user("my secret"), said("is safe")])
+    stood = anas.stand_in(2)
+    await bens.sync([user("[all we said]"), user("tell me")], stands_for=stood)
+    shown = await bens.view()
+
+    assert await texts(bens.sm) == ["[all we said]", "tell me"]
+    assert shown.parts == (0, 1)
+
+
+@pytest.mark.parametrize("is_cold", [False, True])
+async def test_a_stand_in_whose_log_was_erased_is_an_ordinary_message(is_cold):
+    """A host that goes on after its fork was erased is answered, by what it still has."""
+    sm = manager("memory://")
+    mirror = Mirror(sm)
+    await mirror.sync([user("one"), said("eins")])
+    await mirror.sync([user("one"), said("uno")])
+    stood = mirror.stand_in(2)
+    await sm.store.erase(None, mirror.sm.conversation_id)
+    mirror = Mirror(cold(sm)) if is_cold else mirror
+    await mirror.sync([user("[what was said]"), user("go on")], stands_for=stood)
+
+    assert await texts(mirror.sm) == ["[what was said]", "go on"]
+
+
 OPERATIONS = st.lists(
     st.tuples(
-        st.sampled_from(["say", "say", "say", "edit", "cut", "again"]), st.integers(0, 30), st.booleans()
+        st.sampled_from(["say", "say", "tools", "tools", "guard", "edit", "cut", "again", "shorten"]),
+        st.integers(0, 30),
+        st.booleans(),
     ),
     min_size=1,
     max_size=14,
 )
+
+
+def kept(messages):
+    """What a list must have in common with the log: all but the order of results, and their text."""
+    known, results = [], []
+    for message in messages:
+        if message["role"] == "tool":
+            results.append(message["tool_call_id"])
+            continue
+        ids = tuple(call["id"] for call in message.get("tool_calls") or ())
+        known += [*sorted(results), (message["role"], message["content"], ids)]
+        results = []
+    return [*known, *sorted(results)]
+
+
+async def logged(sm):
+    events = await sm.read(include_all_segments=True)
+    return kept([event.message.to_wire() for event in events if event.message is not None])
+
+
+async def called(mirror, host, number, at, *, guarded):
+    """A round of parallel calls, of ids that come back, whose results arrive in another order."""
+    ids = [f"call_{i}" for i in range(1 + at % 3)]
+    host = [*host, user(f"look {number}"), calling(*ids)]
+    await mirror.sync(host[:-1])
+    if guarded:
+        await mirror.record(host[-1])
+        for i in reversed(ids):
+            await mirror.sm.tools.run(lambda a: f"seen {a}", "look", {"a": f"{number}-{i}"}, call_id=i)
+    host += [result(i, f"seen {number}") for i in ids]
+    return [*host, said(f"told {number}")] if at % 2 else host
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -305,20 +488,29 @@ def test_the_log_holds_what_the_host_holds(operations):
         sm, host = manager("memory://", token_threshold=200), [user("begin with the harbour")]
         mirror = Mirror(sm)
         for number, (kind, at, is_cold) in enumerate(operations):
+            asked = [i for i, message in enumerate(host) if message["role"] == "user"]
+            place = asked[at % len(asked)]
             if kind == "say":
                 host = [*host, user(f"message {number} says a little"), said(f"and {number} is answered so")]
+            elif kind in {"tools", "guard"}:
+                host = await called(mirror, host, number, at, guarded=kind == "guard")
             elif kind == "edit":
-                host = [
-                    *host[: at % len(host)],
-                    user(f"edited in step {number}"),
-                    *host[at % len(host) + 1 :],
-                ]
+                host = [*host[:place], user(f"edited in step {number}"), *host[place + 1 :]]
             elif kind == "cut":
-                host = host[: at % len(host) + 1]
+                host = host[: place + 1]
+            elif kind == "shorten":
+                host = [{**m, "content": "[cleared]"} if m["role"] == "tool" else m for m in host]
             if is_cold:
                 mirror = Mirror(cold(sm))
             await mirror.sync(host)
+            again = await mirror.sync(host)
+            shown = await mirror.view()
 
-            assert await texts(mirror.sm) == [message["content"] for message in host]
+            assert await logged(mirror.sm) == kept(host)
+            assert (again.recorded, again.forked) == (0, False)
+            places = [part for part in shown.parts if isinstance(part, int)]
+            assert sorted(set(places)) == sorted(places)
+            pairs = zip(shown.parts, shown.context.messages, strict=True)
+            assert all(kept([host[part]]) == kept([wire]) for part, wire in pairs if isinstance(part, int))
 
     asyncio.run(run())

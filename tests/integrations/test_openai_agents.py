@@ -1,6 +1,7 @@
 """Runs of the real OpenAI Agents SDK in a session of ours, and the session by itself."""
 
 import asyncio
+import runpy
 import subprocess
 import sys
 from itertools import count, zip_longest
@@ -21,7 +22,7 @@ from summarizer.stores.memory import MemoryStore
 from summarizer.testing import LoopbackServer, Reply
 from tests.integrations import openai_histories as items
 from tests.integrations.runtimes import needs, version_of
-from tests.test_examples import run
+from tests.test_examples import EXAMPLES
 
 pytestmark = needs("openai-agents")
 
@@ -454,6 +455,23 @@ async def test_a_round_is_stored_once_whatever_happens_in_it(tmp_path: Path) -> 
         assert_sound(seen)
 
 
+async def test_a_round_of_very_many_calls_is_stored_once() -> None:
+    """However many calls an answer has, those that were announced are known when the round is stored."""
+    session = fresh()
+    names = [f"c{number}" for number in range(300)]
+    await session.add_items([items.user("go")])
+    for name in names:
+        await session.announce(items.call(name))
+    await session.manager.record_all(
+        [{"role": "tool", "tool_call_id": name, "content": "r"} for name in names],
+        data=[{"tool": {"guarded": True}} for _ in names],
+    )
+    batch = [*map(items.call, names), *map(items.output, names)]
+    await session.add_items(batch)
+
+    assert await twin(session).get_items(limit=-1) == [items.user("go"), *batch]
+
+
 async def test_a_fork_is_a_session() -> None:
     """A session of a fork has the items up to the fork, and goes its own way."""
     session = fresh()
@@ -793,8 +811,12 @@ async def test_other_tools_and_a_bare_guard() -> None:
         guard_tools([look_up], guard, read_only=["lookup"])
 
 
-async def test_an_approval_is_resumed_by_another_worker(tmp_path: Path) -> None:
-    """A run that waits for a person goes on elsewhere, from JSON; the tool runs once, and nothing is lost."""
+@pytest.mark.parametrize("others", [0, 2])
+async def test_an_approval_is_resumed_by_another_worker(tmp_path: Path, others: int) -> None:
+    """A run that waits for a person goes on elsewhere, from JSON; the tool runs once, and nothing is lost.
+
+    So it is if others went on with the session meanwhile.
+    """
     ran: list[str] = []
 
     @function_tool
@@ -812,6 +834,9 @@ async def test_an_approval_is_resumed_by_another_worker(tmp_path: Path) -> None:
     paused = await Runner.run(agent, "wipe it", session=session, hooks=session.hooks())
     pending = await cold(tmp_path).get_items(limit=-1)
     blob = paused.to_state().to_json()
+    between = items.talk(others)
+    await cold(tmp_path).add_items(between)
+    await cold(tmp_path).manager.segment()
 
     session, agent = worker([[said("done")]])
     state = await RunState.from_json(agent, blob)
@@ -822,8 +847,9 @@ async def test_an_approval_is_resumed_by_another_worker(tmp_path: Path) -> None:
     assert ran == ["/tmp/a"]
     assert result.final_output == "done"
     final = await cold(tmp_path).get_items(limit=-1)
-    assert kinds(final) == ["user", "function_call", "function_call_output", "message"]
-    assert kinds(await cold(tmp_path).get_items()) == kinds(final)
+    assert final[2:-2] == between
+    assert kinds([*final[:2], *final[-2:]]) == ["user", "function_call", "function_call_output", "message"]
+    assert "wiped /tmp/a" in str(await cold(tmp_path).get_items())
 
 
 async def test_a_guard_that_asks_is_answered_by_the_sdks_approval() -> None:
@@ -963,9 +989,37 @@ async def test_two_workers_lose_nothing(tmp_path: Path) -> None:
     assert pair(stored).orphans == pair(stored).open == ()
 
 
-def test_the_example_runs(tmp_path: Path) -> None:
+async def test_two_runs_in_one_session_store_each_round_once() -> None:
+    """Runs that share a session object, its hooks and its guarded tools: no call is stored twice."""
+
+    @function_tool
+    async def fetch(key: str) -> str:
+        """Fetch."""
+        await asyncio.sleep(0.001)
+        return f"page {key}"
+
+    session = fresh()
+
+    async def work(name: str) -> None:
+        for turn in range(3):
+            model = FakeModel([[call(f"{name}{turn}{k}", "fetch", key=name) for k in "ab"], [said("ok")]])
+            agent = Agent(name="a", model=model, tools=guard_tools([fetch], session))
+            await Runner.run(agent, name, session=session, hooks=session.hooks())
+
+    await asyncio.gather(work("left"), work("right"))
+    stored = await twin(session).get_items(limit=-1)
+
+    assert len(stored) == 2 * 3 * 6
+    assert pair(stored).orphans == pair(stored).open == ()
+
+
+def test_the_example_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The example shows a bounded loop, a stopped loop, and what it cost."""
-    printed = run("openai_agents.py", folder=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(EXAMPLES / "openai_agents.py"), run_name="__main__")
+    printed = capsys.readouterr().out
 
     assert "segments" in printed
     assert "stopped" in printed

@@ -530,6 +530,34 @@ async def test_large_results_reach_the_model_as_previews(tmp_path: Path) -> None
     assert len(guard.bindings.get("v1").value) == 5000
 
 
+@pytest.mark.parametrize("kind", ["capability", "processor"])
+async def test_ids_of_calls_may_come_back(kind: str, tmp_path: Path) -> None:
+    """Models that number each answer's calls anew get each result, not the last round's."""
+
+    def model(messages: "list[ModelMessage]", info: "AgentInfo") -> "ModelResponse":
+        asked = question_in(messages)
+        if asked is None:
+            return saying(f"It says {messages[-1].parts[-1].content}.")
+        return ModelResponse(parts=[ToolCallPart("echo", {"text": asked}, tool_call_id="call_0")])
+
+    said: list[str] = []
+    for text in ("one", "two", "three"):
+        sm = session(tmp_path)
+        made = LongspliceCapability(sm) if kind == "capability" else ProcessHistory(history_processor(sm))
+        agent = Agent(FunctionModel(model), capabilities=[made])
+
+        @agent.tool_plain
+        def echo(text: str) -> str:
+            return text
+
+        said.append((await agent.run(text)).output)
+        rows = await sm.get_conversation()
+        await sm.store.close()
+
+    assert said == ["It says one.", "It says two.", "It says three."]
+    assert [row["content"] for row in rows if row["role"] == "tool"] == ["one", "two", "three"]
+
+
 # Translation
 
 
@@ -606,11 +634,9 @@ def test_the_import_without_the_runtime_names_the_extra() -> None:
 
 
 @pytest.mark.slow
-def test_the_example_goes_on(tmp_path: Path) -> None:
-    """Run twice, the example keeps one conversation; equal look-ups run once."""
-    first = run("pydantic_ai_agent.py", folder=tmp_path).splitlines()
-    again = run("pydantic_ai_agent.py", folder=tmp_path).splitlines()
+def test_the_example_holds_its_history(tmp_path: Path) -> None:
+    """The example's log has all of its messages; equal look-ups run once."""
+    printed = run("pydantic_ai_agent.py", folder=tmp_path).splitlines()
 
-    assert first[-2].startswith("72 messages in the log, ")
-    assert first[-1].endswith(" 3 of 24 look-ups ran")
-    assert again[-2].startswith("144 messages in the log, ")
+    assert printed[-2].startswith("72 messages in the log, ")
+    assert printed[-1].endswith(" 3 of 24 look-ups ran")

@@ -2,16 +2,20 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import httpx
 import openai
 import pytest
 
-from summarizer import SessionManager
+from summarizer import SessionManager, open_store
 from summarizer.messages import ToolCall
+from summarizer.server import Settings, create_app
 from summarizer.server.sessions import owner_of
+from summarizer.server.upstream import UpstreamAnswer
 from summarizer.testing import Fault, LoopbackServer, Reply
 from tests.server.endpoints import KEY, Endpoint, endpoint, sent, serving
 from tests.server.raw_upstream import raw_upstream
@@ -24,6 +28,44 @@ ASK: dict[str, Any] = {
     "messages": [{"role": "user", "content": "hi"}],
     "stream": True,
 }
+
+
+SCOPE: dict[str, Any] = {
+    "type": "http",
+    "http_version": "1.1",
+    "method": "POST",
+    "path": "/v1/chat/completions",
+    "raw_path": b"/v1/chat/completions",
+    "query_string": b"",
+    "headers": [
+        (b"host", b"localhost"),
+        *((name.encode(), value.encode()) for name, value in AUTH.items()),
+    ],
+}
+
+
+class Spoken:
+    """What a client says to an application that is called without a server: its body, and no more."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body: bytes | None = body
+
+    async def __call__(self) -> dict[str, Any]:
+        body, self.body = self.body, None
+        if body is None:
+            await asyncio.Event().wait()
+        return {"type": "http.request", "body": body, "more_body": False}
+
+
+class Heard:
+    """What a client hears; says when the answer's first words have come."""
+
+    def __init__(self, heard: asyncio.Event) -> None:
+        self.heard = heard
+
+    async def __call__(self, event: Any) -> None:
+        if event.get("body"):
+            self.heard.set()
 
 
 async def rows(served: Endpoint, session_id: str = "s") -> list[dict[str, Any]]:
@@ -173,6 +215,48 @@ async def test_a_client_that_leaves_ends_the_upstreams_work() -> None:
 
     assert said[1]["content"] == "word "
     assert said[1]["metadata"] == {"cut": "client"}
+
+
+async def test_a_server_that_ends_keeps_what_was_said_so_far(tmp_path: Path) -> None:
+    """A stream that outlives the server's patience is recorded as cut before the store is closed."""
+    url = f"sqlite:///{tmp_path / 'log.db'}"
+    forever = [frame({"content": "word "}), float("inf")]
+    async with raw_upstream(forever) as upstream:
+        app = create_app(Settings(upstream.url, store=url))
+        async with app.router.lifespan_context(app):
+            heard = asyncio.Event()
+            stream = asyncio.ensure_future(app(SCOPE, Spoken(json.dumps(ASK).encode()), Heard(heard)))
+            await asyncio.wait_for(heard.wait(), 5)
+            stream.cancel()
+        ended = stream.done()  # The process may end here, and nothing more would be done.
+        with suppress(asyncio.CancelledError):
+            await stream
+    store = open_store(url)
+    said = await SessionManager("s", store=store, owner=OWNER).get_conversation()
+    await store.close()
+
+    assert ended
+    assert [row["content"] for row in said] == ["hi", "word "]
+    assert said[1]["metadata"] == {"cut": "client"}
+
+
+async def test_events_that_arrive_together_are_passed_on_together() -> None:
+    """Under load a write for each would cost more than all else."""
+    heads = [(b"content-type", b"text/event-stream")]
+    events = [frame({"content": f"{n} "}) for n in range(200)]
+
+    class Body(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            for event in events:
+                yield event
+            await asyncio.sleep(0)
+            yield DONE
+
+    answer = UpstreamAnswer(200, tuple(heads), "", httpx.Response(200, stream=Body()))
+    chunks = [chunk async for chunk in answer.chunks()]
+
+    assert b"".join(chunks) == b"".join(events) + DONE
+    assert len(chunks) <= 3
 
 
 async def test_a_client_that_does_not_wait_for_done_has_its_answer_recorded() -> None:

@@ -117,7 +117,7 @@ async def test_bad_input_is_named():
     """A state that JSON would change, a session that is not there, a time that is none."""
     sessions = Sessions("memory://")
     session = await sessions.create("s", state={"kept": 1})
-    for wrong in ({"a": {1, 2}}, {1: "a"}, {"a": (1,)}, {"a": float("nan")}):
+    for wrong in ({"a": {1, 2}}, {1: "a"}, {"a": (1,)}, {"a": float("nan")}, {"a": "\ud800"}):
         session.state = wrong
         with pytest.raises(InvalidSetting, match="the state"):
             await sessions.save(session)

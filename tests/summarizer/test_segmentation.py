@@ -535,7 +535,7 @@ async def test_a_call_that_never_comes_back_does_not_stop_segmentation() -> None
 
 
 async def test_the_model_sees_a_large_result_before_it_is_summarized():
-    """A result beyond the threshold stands in the next context, whole; it is summarized once it is answered."""
+    """A result beyond the threshold stands in the next context, whole; once answered, it is summarized."""
     sm = SessionManager("c", store="memory://", token_threshold=1000, segmentation="inline")
     for _ in range(6):
         await sm.turn("What about the harbour? " * 10, "It has cranes. " * 10)

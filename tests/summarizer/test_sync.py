@@ -462,6 +462,25 @@ def test_an_exit_waits_for_the_summary(store: str) -> None:
     assert len(segments) > 1
 
 
+def test_an_exit_is_quiet_where_python_has_no_early_hook() -> None:
+    """`threading._register_atexit` is private: without it the hooks of `atexit` do, in the right order."""
+    printed, _ = script(WITHOUT_HOOK)
+
+    assert printed == "2\n"
+
+
+WITHOUT_HOOK = """
+import concurrent.futures.thread, threading
+
+del threading._register_atexit
+from summarizer.sync import SessionManager
+
+sm = SessionManager("trip", store="memory://")
+sm.turn("A train to Porto?", "The 9:15.")
+print(sm.get_stats().total_messages)
+"""
+
+
 def test_an_exit_does_not_hang(store: str) -> None:
     """A summary that takes longer than the deadline is left due, quietly; all messages are there."""
     turns, seconds = script(HANGING, store)

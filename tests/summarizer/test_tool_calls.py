@@ -880,6 +880,20 @@ async def test_a_result_whose_text_cannot_be_stored_is_recorded_all_the_same(
     assert not (await cold.tools.open()).open_calls
 
 
+async def test_arguments_that_cannot_be_stored_are_recorded_all_the_same(fresh: Fresh) -> None:
+    """A call that no message lists runs with what it was given; its message has U+FFFD in its place."""
+
+    def length(q: str) -> int:
+        return len(q)
+
+    manager = session(fresh.store)
+    done = await manager.tools.run(length, "note", {"q": "a\udc80"})
+    cold = session(await fresh.second())
+
+    assert done.result == 2
+    assert "a\ufffd" in str(await cold.get_messages_for_llm())
+
+
 async def test_a_call_recorded_before_the_guard_is_opened_has_its_goal() -> None:
     """The goal is what the user said last, though the guard has not read the log."""
     from procedural import ToolMemoryManager

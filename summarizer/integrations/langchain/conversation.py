@@ -87,6 +87,8 @@ class Conversation:
             max_tokens: As for `SessionManager.context`.
             recall: The same.
         """
+        if not messages:
+            return Viewed(prompt, [])
         async with self._one_at_a_time:
             await self._sync(messages, prompt)
             shown = await self._mirror.view(max_tokens, recall=recall)
@@ -101,6 +103,8 @@ class Conversation:
 
         What a policy or a budget leaves out for one request stays in the list.
         """
+        if not messages:
+            return None
         async with self._one_at_a_time:
             await self._sync(messages, prompt)
             shown = await self._mirror.view(policies=[])
@@ -127,7 +131,8 @@ class Conversation:
     ) -> None:
         """As `record`; while the store fails the run keeps the answer, which was paid for.
 
-        It is recorded with its usage before anything else is, or, by another process, with the list that has it.
+        It is recorded with its usage before anything else is, or without by another process, as a message of
+        the graph's.
         """
         try:
             await self.record(messages, answers, prompt)

@@ -109,7 +109,7 @@ def to_chat(message: BaseMessage) -> Translated:
     fields = _fields_of(message)
     if fields:
         native["fields"] = fields
-    return Translated(wire, native or None)
+    return Translated(jsonable(wire), native or None)  # No store takes a lone surrogate: it is U+FFFD there.
 
 
 def from_chat(wire: Mapping[str, Any], native: Mapping[str, Any] | None = None) -> BaseMessage:
@@ -217,7 +217,7 @@ def _calls_to_chat(message: AIMessage, native: dict[str, Any]) -> list[dict[str,
         args = call["args"]
         text = args if isinstance(args, str) else dump_json({} if args is None else args)
         name = call["name"] or _NAMELESS
-        call_id = call["id"] or f"call_{blake2b(f'{i}:{name}:{text}'.encode(), digest_size=9).hexdigest()}"
+        call_id = call["id"] or f"call_{_digest(f'{i}:{name}:{text}')}"
         calls.append({"id": call_id, "type": "function", "function": {"name": name, "arguments": text}})
         differs = call["id"] != call_id or call["name"] != name
         if i >= len(message.tool_calls) or differs:
@@ -227,6 +227,10 @@ def _calls_to_chat(message: AIMessage, native: dict[str, Any]) -> list[dict[str,
     if message.invalid_tool_calls:
         native["invalid_from"] = len(message.tool_calls)
     return calls
+
+
+def _digest(text: str) -> str:
+    return blake2b(text.encode(errors="replace"), digest_size=9).hexdigest()
 
 
 def _calls_to_langchain(calls: Sequence[Mapping[str, Any]], native: Mapping[str, Any]) -> dict[str, Any]:

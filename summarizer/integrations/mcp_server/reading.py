@@ -33,6 +33,11 @@ _SESSIONS_SEARCHED: Final = 20
 _SEGMENTS_SHOWN: Final = 50
 _PAGE: Final = 200
 """Events of one read for a span."""
+_ROW: Final = 100
+"""Characters for which a message of a span counts besides its text: short ones are many."""
+_KINDS: Final = 8
+_ID: Final = 200
+"""Characters of an id or a name that models and hosts chose."""
 
 Row = dict[str, Any]
 
@@ -105,7 +110,7 @@ class Reader:
                     go_on = {"first": event.seq}
                     break
                 rows.append(row)
-                room -= len(row["text"])
+                room -= len(row["text"]) + _ROW
                 if "next_offset" in row:
                     go_on = {"first": event.seq, "offset": row.pop("next_offset")}
                     break
@@ -173,9 +178,10 @@ class Reader:
         at, _, session_id = cursor.partition(" ")
         try:
             created_at = datetime.fromisoformat(at)
-        except ValueError:
+            parse_session_id(session_id)
+        except ValueError:  # An `InvalidSetting` is one.
             created_at = None
-        if created_at is None or created_at.tzinfo is None or not session_id:
+        if created_at is None or created_at.tzinfo is None:
             raise BadArguments(
                 f"cursor={_clipped(cursor, 80)!r} is none; give next_cursor as the answer before had it"
             )
@@ -234,7 +240,7 @@ def _span_row(event: Event, offset: int, room: int) -> Row | None:
     text = whole[offset : offset + max(0, room)]
     row: Row = {"event": event.seq, "at": _time(event.at), "role": message.role, "text": text}
     if message.tool_call_id is not None:
-        row["answers"] = message.tool_call_id
+        row["answers"] = _clipped(message.tool_call_id, _ID)
     if other := _other_parts(message.content):
         row["parts_left_out"] = other
     if offset + len(text) < len(whole):
@@ -243,19 +249,20 @@ def _span_row(event: Event, offset: int, room: int) -> Row | None:
 
 
 def _other_parts(content: object) -> list[str]:
-    """Kinds of the content's parts that are no text: images, audio, files."""
+    """Kinds of the content's parts that are no text, each once: images, audio, files."""
     if not isinstance(content, Sequence) or isinstance(content, str):
         return []
-    kinds = [str(part.get("type")) for part in cast("Sequence[Mapping[str, Any]]", content)]
-    return [kind for kind in kinds if kind not in ("text", "input_text", "output_text")]
+    kinds = dict.fromkeys(str(part.get("type")) for part in cast("Sequence[Mapping[str, Any]]", content))
+    named = [_clipped(kind, _ID) for kind in kinds if kind not in ("text", "input_text", "output_text")]
+    return named[:_KINDS]
 
 
 def _binding(binding: Binding) -> Row:
     row: Row = {
         "name": f"${binding.id}",
         "aliases": [f"${alias}" for alias in binding.aliases],
-        "tool": binding.tool_name,
-        "call_id": binding.call_id,
+        "tool": _clipped(binding.tool_name, _ID),
+        "call_id": binding.call_id and _clipped(binding.call_id, _ID),
         "at": _time(binding.created_at),
         "bytes": binding.size,
         "used_by_calls": binding.used,
@@ -263,7 +270,7 @@ def _binding(binding: Binding) -> Row:
     if binding.gone is not None:
         return row | {"gone": binding.gone}
     return row | {
-        "shape": _encodable(shape_of(opened(binding.value))),
+        "shape": _clipped(shape_of(opened(binding.value)), _PREVIEW),
         "preview": _clipped(binding.json_text, _PREVIEW),
     }
 

@@ -88,7 +88,8 @@ TOOLS: Final = {
             "minimum": 500,
             "maximum": 100_000,
             "default": 20_000,
-            "description": "Most characters of text; 20000 if not given.",
+            "description": "Most characters of text, for which each message counts 100 more; "
+            "20000 if not given.",
         },
     ),
     "list_bindings": _tool(

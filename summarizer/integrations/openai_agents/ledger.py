@@ -16,7 +16,7 @@ from ..native import native_of
 from .items import call_key, kind_of, output_key
 from .translate import Wire, items_of
 
-__all__ = ["EARLY", "ORDER", "RUNTIME", "Ledger", "Stored", "is_clearing", "known", "ledger_of"]
+__all__ = ["EARLY", "ORDER", "RUNTIME", "Ledger", "Stored", "is_clearing", "known", "ledger_of", "said"]
 
 RUNTIME: Final = "openai"
 """Under which an event keeps its items, where its message does not give them back."""
@@ -132,10 +132,11 @@ def known(items: Sequence[Wire], early: Sequence[Stored]) -> dict[int, Stored]:
 
 
 def _has_equal(event: Sequence[Stored], items: Sequence[Wire]) -> bool:
-    return any(_said(one.item) == _said(item) for one in event for item in items if _id_of(item))
+    return any(said(one.item) == said(item) for one in event for item in items if _id_of(item))
 
 
-def _said(item: Wire) -> list[object]:
+def said(item: Wire) -> list[object]:
+    """What a call or an answer says, without the ids and the remarks that the runtime adds."""
     return [item.get(key) for key in ("call_id", "name", "arguments", "output")]
 
 

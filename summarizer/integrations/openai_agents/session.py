@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -14,7 +15,7 @@ from ...session import SessionManager
 from ...standing import standing
 from ..native import native_data
 from .items import call_key, is_user, output_key, pair
-from .ledger import EARLY, ORDER, RUNTIME, Ledger, Stored, known, ledger_of
+from .ledger import EARLY, ORDER, RUNTIME, Ledger, Stored, known, ledger_of, said
 from .limiting import Limiter
 from .translate import Round, Wire, plain, rounds
 from .view import view_of
@@ -29,7 +30,7 @@ __all__ = ["LongspliceSession"]
 _FIRST_PAGE: Final = 64
 _LAST_PAGE: Final = 4096
 _RECENT: Final = 512
-"""Events among which those of a running round are looked for; a call takes four."""
+"""Events among which those of a running round are looked for, besides four for each item of a batch."""
 
 
 class LongspliceSession:
@@ -82,6 +83,7 @@ class LongspliceSession:
         self.run_model: str | None = None
         """The model that the newest `run_config` names; it goes before an agent's own."""
         self._announcing = asyncio.Lock()
+        self._told = deque[list[object]](maxlen=_RECENT)
         self._limiter = Limiter(max_tokens, model)
 
     def __repr__(self) -> str:
@@ -264,8 +266,8 @@ class LongspliceSession:
             reported = None  # The SDK writes 0 where nothing was reported.
         calls = rounds([item for item in given if output_key(item) is None])
         if any(call_key(item) for item in given) and len(calls) == 1:
-            data = [{**(self._data(calls[0]) or {}), EARLY: True}]
-            await self._record(calls, data, usage=reported, model=model, sent_tokens=sent_tokens)
+            await self._record_early(calls[0], usage=reported, model=model, sent_tokens=sent_tokens)
+            self._told.extend(said(item) for item in given if call_key(item))
         elif reported is not None:
             await self.manager.report_usage(reported, model=model, sent_tokens=sent_tokens)
 
@@ -277,8 +279,10 @@ class LongspliceSession:
         """
         given = [plain(call)]
         async with self._announcing:
-            if not await self._waits(given[0]):
-                await self.answered(given)
+            if (told := said(given[0])) in self._told:
+                self._told.remove(told)
+            elif not await self._waits(given[0]):
+                await self._record_early(rounds(given)[0])
 
     def runs_with(self, model: object, session_input_callback: object) -> None:
         """Take note of what a run was configured with: `run_config` tells it."""
@@ -326,7 +330,7 @@ class LongspliceSession:
         if not wanted:
             return {}
         try:
-            events = (await self.manager.open_segment())[-_RECENT:]
+            events = (await self.manager.open_segment())[-_RECENT - 4 * len(given) :]
         except SessionNotFound:
             return {}
         found = known(given, ledger_of(events).early)
@@ -336,14 +340,23 @@ class LongspliceSession:
         return found
 
     async def _waits(self, call: Wire) -> bool:
-        """Whether the running turn has the call, unanswered: a hook told of it, or a run was paused there."""
+        """Whether the log has the call, unanswered: a run of another worker was paused there.
+
+        In turns before the newest only what the runtime stored counts: what else waits there was interrupted,
+        and models use ids again.
+        """
         try:
-            found = ledger_of((await self.manager.open_segment())[-_RECENT:]).items
+            ledger = ledger_of((await self.manager.open_segment())[-_RECENT:])
         except SessionNotFound:
             return False
-        turn = max((i for i, one in enumerate(found) if is_user(one.item)), default=0)
-        held = [one.item for one in found[turn:]]
-        return call_key(call) in [call_key(held[i]) for i in pair(held).open]
+        held = [one.item for one in ledger.items]
+        turn = max((i for i, item in enumerate(held) if is_user(item)), default=0)
+        waiting = [i for i in pair(held).open if call_key(held[i]) == call_key(call)]
+        stored = [i for i in waiting if said(held[i]) == said(call) and ledger.items[i] not in ledger.early]
+        return bool(stored) or any(i >= turn for i in waiting)
+
+    async def _record_early(self, one: Round, **reported: Any) -> None:
+        await self._record([one], [{**(self._data(one) or {}), EARLY: True}], **reported)
 
     async def _record(
         self,

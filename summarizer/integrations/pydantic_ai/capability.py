@@ -225,7 +225,8 @@ def history_processor(
 
     Pydantic AI makes what a processor returns the run's history. So the session owns the conversation, and
     `result.all_messages()` is what the model was shown. A `message_history` is recorded where the session is
-    still empty, and passed over later. The newest answer is recorded with the next request.
+    still empty, and passed over later. The newest answer is recorded with the next request that holds it:
+    hand `result.all_messages()` to the next run, or the last answer of each run is not in the log.
 
     Args:
         session: The session, or a function of the run's context that gives it.
@@ -235,6 +236,7 @@ def history_processor(
     Example:
         ```python
         agent = Agent(model, capabilities=[ProcessHistory(history_processor(sm))])
+        result = await agent.run(text, message_history=result.all_messages())
         ```
     """
     runs: OrderedDict[str | None, RunHistory] = OrderedDict()

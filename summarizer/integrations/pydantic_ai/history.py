@@ -23,9 +23,9 @@ from ...context import Context
 from ...context.policies import Policies
 from ...errors import SessionNotFound
 from ...events import Event
+from ...handover import MARK
 from ...messages import dump_json
 from ...session import SessionManager
-from ..host_list import MARK
 from ..mirror import Mirror
 from ..native import native_data, native_of, shown_whole
 from .translation import (
@@ -106,10 +106,7 @@ class RunHistory:
         given = self._owns and any(message.run_id != run_id for message in messages)
         if given and self._kept.isdisjoint(keys) and events and events[0].seq > 1:
             self._learn(await self.sm.read(include_all_segments=True))
-        known = [
-            key in self._kept or _call_of(item) in self._answered
-            for key, item in zip(keys, items, strict=True)
-        ]
+        known = self._known(keys, items)
         foreign = self._owns and bool(events) and not any(known)
         # A log only grows: what stands in messages before the newest known one is in it, or in a summary.
         newest = max((owner for owner, is_known in zip(owners, known, strict=True) if is_known), default=0)
@@ -119,6 +116,16 @@ class RunHistory:
             if owner >= newest and not known[i] and not (foreign and messages[owner].run_id != run_id)
         ]
         await self._append(new)
+
+    def _known(self, keys: Sequence[str], items: Sequence[Item]) -> list[bool]:
+        """Of each item whether the log has it; an id that a new answer gives again is open again."""
+        answered = set(self._answered)
+        known: list[bool] = []
+        for key, item in zip(keys, items, strict=True):
+            known.append(key in self._kept or _call_of(item) in answered)
+            if isinstance(item, ModelResponse) and not known[-1]:
+                answered.difference_update(call.tool_call_id for call in item.tool_calls)
+        return known
 
     async def record(self, response: ModelResponse, run_id: str | None) -> None:
         """Record the answer to the history of the last `sync`, with its usage, before its tools run."""

@@ -16,7 +16,6 @@ from ...events import Event
 from ...messages import Message as ChatMessage
 from ...messages import jsonable
 from ...session import SessionManager
-from ...standing import standing
 from ...telemetry import log
 from ..native import native_data, native_of
 from .blocks import (
@@ -274,17 +273,18 @@ class Seat:
         """
         for _ in range(_TRIES):
             events = await self.sm.open_segment()
-            gone = _recorded_of(message, events)
-            if not gone:
-                events = standing(await self.sm.read(include_all_segments=True))
+            gone, later = _recorded_of(message, events), list[Event]()
+            told: list[tuple[dict[str, Any], dict[str, Any]]] = []
+            if gone:
+                told = [(piece.wire, _data_of(piece, message)) for piece in pieces_of(message)]
+                # What followed is said anew behind it; its usage stays booked where it was.
+                later = [e for e in events if e.message is not None and e.seq > gone[0].seq and e not in gone]
+                told += [_retold(event) for event in later]
+            else:  # A closed segment has it, which no context shows.
+                events = await self.sm.read(include_all_segments=True)
                 gone = _recorded_of(message, events)
             if not gone:
                 return  # It was never recorded, so there is nothing to hide.
-            pieces = pieces_of(message)
-            told = [(piece.wire, _data_of(piece, message)) for piece in pieces]
-            # What followed is said anew behind it; its usage stays booked where it was.
-            later = [e for e in events if e.message is not None and e.seq > gone[0].seq and e not in gone]
-            told += [_retold(event) for event in later]
             with suppress(StoreConflict):  # Another agent of the session wrote in between.
                 await self.sm.take_back(
                     [event.seq for event in (*gone, *later)],
@@ -303,7 +303,7 @@ class Seat:
 
 
 def _recorded_of(message: Message, events: Sequence[Event]) -> list[Event]:
-    """The standing events that a message was recorded in, in order.
+    """The events that a message was recorded in, in order.
 
     Results that the guard recorded are known by their call; of an id that came again, the newest is meant.
     """

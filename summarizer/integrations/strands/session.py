@@ -52,8 +52,8 @@ class LongspliceSessionManager(StrandsSessionManager[Any]):
     Several requests may serve one session at once: each agent goes on in its own view, and every message is
     in the log. Each further agent id has a conversation of its own, `SESSION_ID.AGENT_ID`.
 
-    Not kept: messages that are changed after they were added, other than by Strands' own redaction. Of a
-    redacted message no context, recall or summary to come has the original; the log has it until it is erased.
+    Not kept: messages that are changed after they were added, other than by Strands' own redaction. The
+    original of a redacted message is in no context, recall or summary to come; the log has it until erased.
 
     Args:
         session_id: The conversation's id.
@@ -163,7 +163,7 @@ class LongspliceSessionManager(StrandsSessionManager[Any]):
         run(self._seat(agent).sync(agent))
 
     def redact_latest_message(self, redact_message: Any, agent: Agent, **_later: Any) -> None:
-        """Put the message as it is now in the place of its original, which only the log keeps, until erased."""
+        """Put the message, as it is now, in the place of its original, which the log keeps until erased."""
         run(self._seat(agent).redact(redact_message))
 
     def initialize_multi_agent(self, source: MultiAgentBase, **_later: Any) -> None:
