@@ -43,7 +43,8 @@ def resolved(text: str, *values: Any, **aliased: Any) -> Any:
 
 def escaped(text: str) -> str:
     """The text with the dollars before each reference doubled."""
-    return re.sub(r"(?<![A-Za-z0-9$])\$+(?=v[0-9])|(?<!\$)\$+(?=\{ *v[0-9])", lambda m: m[0] * 2, text)
+    name = r"v[0-9]+(?![A-Za-z0-9_])"
+    return re.sub(rf"(?<![A-Za-z0-9$])\$+(?={name})|(?<!\$)\$+(?=\{{ *{name})", lambda m: m[0] * 2, text)
 
 
 @given(JSON)

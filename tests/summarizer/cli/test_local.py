@@ -17,11 +17,11 @@ from summarizer.testing import LocalModel
 def test_the_demo_runs_with_a_real_model() -> None:
     """It is asked and its tokens are booked; good or not, each seed has a writer and every event is there.
 
-    Seven messages, of which one segment closes: the model reads some 1,200 tokens.
+    Eight messages, of which one segment closes: the model reads some 1,200 tokens.
     """
     command = [sys.executable, "-m", "summarizer.cli", "demo", "--summarizer", "local"]
     done = subprocess.run(
-        [*command, "--limit", "7", "--threshold", "400", "--json"],
+        [*command, "--limit", "8", "--threshold", "400", "--json"],
         capture_output=True,
         text=True,
         timeout=110,
@@ -36,4 +36,4 @@ def test_the_demo_runs_with_a_real_model() -> None:
     (closed,) = report["handovers"]
     assert closed["seed"]
     assert closed["writer"] != "extractive" or closed["rejections"]
-    assert (report["found"]["found"], report["found"]["missing"]) == (7, [])
+    assert (report["found"]["found"], report["found"]["missing"]) == (8, [])
